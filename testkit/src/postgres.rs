@@ -12,7 +12,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -24,7 +24,7 @@ use tokio::sync::OnceCell;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
-use crate::process::Process;
+use crate::process::{Process, log_end};
 
 /// How long a server may take to be ready. Recovery after a crash is included.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -53,6 +53,7 @@ pub enum Storage {
 pub struct Server {
     url: Url,
     process: Process,
+    log: PathBuf,
 }
 
 /// An empty database for one test, dropped with it.
@@ -175,9 +176,20 @@ impl Server {
         }
     }
 
-    #[must_use]
-    pub fn process(&self) -> &Process {
-        &self.process
+    /// Asks the server to end, and waits until it has. Open transactions are
+    /// rolled back.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn stop(self) -> Result<ExitStatus> {
+        self.process.stop()?;
+        Ok(self.process.exited().await)
+    }
+
+    /// Waits until the server has ended, which it was not asked to do.
+    pub async fn died(&self) -> anyhow::Error {
+        let status = self.process.exited().await;
+        anyhow::anyhow!("Postgres ended ({status}). {}", log_end(&self.log))
     }
 }
 
@@ -221,7 +233,7 @@ impl Home {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.path.join("log"))?;
+            .open(self.log())?;
         let mut command = Command::new(program);
         command
             .current_dir(&self.path)
@@ -273,8 +285,8 @@ impl Home {
             .with_context(|| format!("run {}/initdb", programs.display()))?;
         ensure!(
             status.success(),
-            "initdb failed ({status}):\n{}",
-            self.log_end()
+            "initdb failed ({status}). {}",
+            log_end(&self.log())
         );
         fs::rename(unfinished, self.data())?;
         Ok(password)
@@ -321,7 +333,11 @@ impl Home {
         let url = Url::parse(&format!(
             "postgres://postgres:{password}@127.0.0.1:{port}/postgres"
         ))?;
-        Ok(Server { url, process })
+        Ok(Server {
+            url,
+            process,
+            log: self.log(),
+        })
     }
 
     async fn wait_until_ready(&self, process: &Process) -> Result<()> {
@@ -332,9 +348,9 @@ impl Home {
         };
         tokio::select! {
             () = ready => Ok(()),
-            status = process.exited() => bail!("Postgres ended ({status}):\n{}", self.log_end()),
+            status = process.exited() => bail!("Postgres ended ({status}). {}", log_end(&self.log())),
             () = tokio::time::sleep(START_TIMEOUT) => {
-                bail!("Postgres is not ready after {START_TIMEOUT:?}:\n{}", self.log_end())
+                bail!("Postgres is not ready after {START_TIMEOUT:?}. {}", log_end(&self.log()))
             }
         }
     }
@@ -377,13 +393,8 @@ impl Home {
         (works_in == data).then_some(Pid::from_raw(pid))
     }
 
-    fn log_end(&self) -> String {
-        let log = fs::read_to_string(self.path.join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines
-            .get(lines.len().saturating_sub(12)..)
-            .unwrap_or_default()
-            .join("\n")
+    fn log(&self) -> PathBuf {
+        self.path.join("log")
     }
 }
 

@@ -5,6 +5,7 @@
 //! input, a pipe that only we hold, to close. It then stops the child and
 //! removes the child's scratch folder.
 
+use std::fs;
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -20,6 +21,9 @@ use tokio::sync::watch;
 
 /// How long a child may take to stop when we drop it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How many lines of a log an error shows.
+const LOG_LINES: usize = 15;
 
 /// What the leash does; `$1` process, `$2` signal, `$3` scratch folder or nothing.
 ///
@@ -141,6 +145,18 @@ impl Drop for Process {
             let _ = waiter.join();
         }
     }
+}
+
+/// The end of a log, to be shown in an error.
+#[must_use]
+pub fn log_end(log: &Path) -> String {
+    let content = fs::read(log).unwrap_or_default();
+    let content = String::from_utf8_lossy(&content);
+    let lines: Vec<&str> = content.lines().collect();
+    let end = lines
+        .get(lines.len().saturating_sub(LOG_LINES)..)
+        .unwrap_or_default();
+    format!("The end of {}:\n{}", log.display(), end.join("\n"))
 }
 
 fn leash(pid: Pid, stop_signal: Signal, scratch: Option<&Path>) -> io::Result<Child> {
