@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -324,6 +325,16 @@ impl Stack {
             .await
     }
 
+    /// Kills control, which gets no time to finish anything.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub async fn kill_control(&mut self) -> Result<ExitStatus> {
+        let control = self.control.take().context("control is not running")?;
+        control.process().signal(Signal::SIGKILL)?;
+        Ok(control.process().exited().await)
+    }
+
     /// Starts control again, at its old addresses.
     ///
     /// # Errors
@@ -371,7 +382,10 @@ pub fn http_client() -> Result<reqwest::Client> {
 /// An address that will still be free when a process binds it, also when it
 /// binds it for the second time: on Linux every number that starts with 127 is
 /// this machine, so each caller gets one of its own.
-fn free_address() -> Result<SocketAddr> {
+///
+/// # Errors
+/// When the system has no free port.
+pub fn free_address() -> Result<SocketAddr> {
     let ip = if cfg!(target_os = "linux") {
         let [_, b, c, d] = rand::random::<[u8; 4]>();
         Ipv4Addr::new(127, b, c, d.clamp(2, 254))

@@ -1,0 +1,8 @@
+//! The whole system as real processes: clients, proxies, control, Postgres.
+//! Only the Anthropic API is ours.
+
+mod claude_code;
+mod control_away;
+mod drain;
+mod launcher;
+mod support;
