@@ -564,8 +564,11 @@ mod tests {
 
     #[tokio::test]
     async fn durable_data_survives_a_restart_and_a_killed_server() {
-        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
-        let storage = Storage::Durable(folder.path().join("postgres"));
+        let folder = tempfile::tempdir().unwrap();
+        // As in a home folder; when we are root, the data must go elsewhere.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+        let home = folder.path().join("postgres");
+        let storage = Storage::Durable(home.clone());
         let server = Server::start(storage.clone()).await.unwrap();
         server.ensure_database("kept").await.unwrap();
         server.ensure_database("kept").await.unwrap();
@@ -584,6 +587,10 @@ mod tests {
                 .unwrap(),
             "here"
         );
+        drop(server);
+        if let Ok(elsewhere) = fs::read_link(home) {
+            fs::remove_dir_all(elsewhere).unwrap();
+        }
     }
 
     #[tokio::test]

@@ -36,7 +36,7 @@ if ! read -r _; then
     tries=0
     while kill -0 "$1" && [ $((tries += 1)) -le 100 ]; do sleep 0.1; done
     kill -KILL "$1"
-fi 2>/dev/null
+fi
 [ -z "$3" ] || rm -rf -- "$3"
 "#;
 
@@ -165,6 +165,8 @@ fn leash(pid: Pid, stop_signal: Signal, scratch: Option<&Path>) -> io::Result<Ch
         .args(["-c", LEASH, "leash", &pid.to_string(), signal_name])
         .arg(scratch.unwrap_or(Path::new("")))
         .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .process_group(0)
         .spawn()
 }
