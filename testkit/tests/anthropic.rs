@@ -648,6 +648,20 @@ async fn wrong_requests_are_refused_as_the_api_does() {
             "must be greater than",
         ),
         (
+            "POST /v1/messages",
+            "x-api-key: k\r\nanthropic-version: 2026-10-21\r\n",
+            format!(r#"{{"model":"claude","max_tokens":9,"temperature":1,{messages}}}"#),
+            400,
+            "temperature: Extra inputs are not permitted",
+        ),
+        (
+            "POST /v1/messages",
+            "x-api-key: k\r\nanthropic-version: 1999-01-01\r\n",
+            "{}".into(),
+            400,
+            "not a valid version",
+        ),
+        (
             "POST /v1/messages/count_tokens",
             key,
             "{}".into(),

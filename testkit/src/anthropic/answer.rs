@@ -260,7 +260,15 @@ fn words(text: &Value) -> impl Iterator<Item = &str> {
 }
 
 fn model_json((id, display_name, created_at): &(&str, &str, &str)) -> Value {
-    json!({"type": "model", "id": id, "display_name": display_name, "created_at": created_at})
+    json!({
+        "type": "model",
+        "id": id,
+        "display_name": display_name,
+        "created_at": created_at,
+        "lifecycle": "active",
+        "max_input_tokens": 200_000,
+        "max_tokens": 64_000,
+    })
 }
 
 /// A page of the models: `limit`, and `after_id` or `before_id`.
