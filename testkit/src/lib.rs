@@ -4,3 +4,5 @@
 pub mod anthropic;
 /// A TCP relay that a test can cut.
 pub mod cutter;
+/// The official SDKs, as judges of the simulator and the proxy.
+pub mod sdk;
