@@ -6,12 +6,11 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::sync::Kind;
-
 /// The first 8 bytes, big-endian, of SHA-256 over `"{kind}/{id}@{version}"`,
-/// where kind is the enum's number in decimal.
-pub fn of(kind: Kind, id: &str, version: u64) -> u64 {
-    let kind = kind as i32;
+/// where kind is the enum's number in decimal, also of a kind that this version
+/// does not know.
+pub fn of(kind: impl Into<i32>, id: &str, version: u64) -> u64 {
+    let kind: i32 = kind.into();
     let hash = Sha256::digest(format!("{kind}/{id}@{version}"));
     hash.iter()
         .take(8)
@@ -21,6 +20,7 @@ pub fn of(kind: Kind, id: &str, version: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::Kind;
 
     /// `printf '1/a@7' | sha256sum` begins with these digits.
     #[test]

@@ -1,1 +1,13 @@
-
+pub mod authenticate;
+pub mod endpoint;
+pub mod error;
+pub mod index;
+pub mod refusal;
+pub mod relay;
+pub mod request;
+pub mod route;
+pub mod settings;
+pub mod tasks;
+pub mod telemetry;
+pub mod upstream;
+pub mod usage;

@@ -1,1 +1,7 @@
+//! For tests, demos and benchmarks only; nothing that ships depends on it.
 
+pub mod anthropic;
+pub mod cutter;
+pub mod postgres;
+pub mod process;
+pub mod stack;

@@ -1,0 +1,155 @@
+//! The proxy's copy of what administrators configured: what a request is
+//! answered from.
+//!
+//! An [`Index`] is one committed state of control's database and never changes.
+//! The next one is built aside (see [`apply`]) and swapped in, so that one
+//! request sees one state from beginning to end. The maps share what did not
+//! change, which is why a change costs the same with ten keys and with a hundred
+//! thousand.
+
+pub mod apply;
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, TimeDelta, Utc};
+use imbl::{HashMap, HashSet};
+use proto::{
+    access_key::KeyHash,
+    sync::{Position, Rejection},
+};
+use tokio::{sync::watch, time::Instant};
+
+/// How far this machine's clock may be wrong before an expired key is refused;
+/// control revokes expired keys anyway.
+const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(30);
+
+/// One state of the configuration.
+#[derive(Clone, Default)]
+pub struct Index {
+    /// None: nothing was ever received, nobody is known.
+    position: Option<Position>,
+    keys: HashMap<KeyHash, Arc<AccessKey>>,
+    /// Every resource that was received, with what is needed to take it back.
+    held: HashMap<Name, Held>,
+    users: HashSet<Arc<str>>,
+    rejected: HashMap<Name, Rejection>,
+    /// XOR of [`proto::digest::of`] over `held`.
+    digest: u64,
+}
+
+/// A resource's kind, by its number since it may be unknown, and id.
+pub(crate) type Name = (i32, Arc<str>);
+
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    version: u64,
+    /// Where an access key's entry is in `keys`; none for other kinds.
+    key_hash: Option<KeyHash>,
+}
+
+/// Somebody's key, as requests need it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AccessKey {
+    pub id: Arc<str>,
+    pub user_id: Arc<str>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Hands out the newest [`Index`], and tells when it was last known to be new.
+#[derive(Debug)]
+pub struct IndexHandle {
+    current: ArcSwap<Index>,
+    changed: watch::Sender<Option<Position>>,
+    /// When control last proved that the state was current.
+    confirmed_at: ArcSwap<Option<Instant>>,
+}
+
+impl Index {
+    /// Finds the key with this hash, if it may be used at `now`: it exists, has
+    /// not expired, and its user is active.
+    pub fn access_key(&self, hash: &KeyHash, now: DateTime<Utc>) -> Option<&Arc<AccessKey>> {
+        let key = self.keys.get(hash)?;
+        let expired = key
+            .expires_at
+            .is_some_and(|expires_at| expires_at + CLOCK_SKEW <= now);
+        (!expired && self.users.contains(&key.user_id)).then_some(key)
+    }
+
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    pub fn rejected(&self) -> impl Iterator<Item = &Rejection> {
+        self.rejected.values()
+    }
+
+    pub fn access_keys(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index")
+            .field("position", &self.position)
+            .field("access_keys", &self.keys.len())
+            .field("users", &self.users.len())
+            .field("rejected", &self.rejected.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl IndexHandle {
+    pub fn new() -> Self {
+        Self {
+            current: ArcSwap::default(),
+            changed: watch::Sender::new(None),
+            confirmed_at: ArcSwap::default(),
+        }
+    }
+
+    pub fn load(&self) -> arc_swap::Guard<Arc<Index>> {
+        self.current.load()
+    }
+
+    /// Puts the next state in force.
+    pub fn swap(&self, next: Index) {
+        let position = next.position.clone();
+        self.current.store(Arc::new(next));
+        self.confirm();
+        self.changed.send_replace(position);
+    }
+
+    /// Control has proved that the current state is the newest.
+    pub fn confirm(&self) {
+        self.confirmed_at.store(Arc::new(Some(Instant::now())));
+    }
+
+    /// Follows the position that is in force.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Position>> {
+        self.changed.subscribe()
+    }
+
+    /// Seconds since control last confirmed the state; none before the first
+    /// snapshot.
+    pub fn age(&self) -> Option<std::time::Duration> {
+        self.confirmed_at.load().map(|at| at.elapsed())
+    }
+
+    /// False until the first complete snapshot: nobody is known yet, which is
+    /// not the same as everybody being refused.
+    pub fn is_ready(&self) -> bool {
+        self.current.load().position.is_some()
+    }
+}
+
+impl Default for IndexHandle {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,427 @@
+//! Snapshot or delta → the next [`Index`]. Pure: nothing here is in force.
+//!
+//! A resource that does not make sense to this version of the proxy is listed as
+//! rejected and the others apply. A user or a kind that is not understood keeps
+//! what was there before; an access key that is not understood is dropped,
+//! because refusing is the safe side. Either way the digest counts the version
+//! that was received: it is a known difference, not drift.
+
+use std::sync::Arc;
+
+use proto::{
+    access_key::KeyHash,
+    line,
+    sync::{self, Delta, Kind, Position, Rejection, Resource, ResourceName, Snapshot, resource},
+};
+
+use super::{AccessKey, Held, Index, Name};
+
+/// The parts of a snapshot that have arrived. In force only when complete.
+#[derive(Debug, Default)]
+pub struct Staging(Option<Index>);
+
+/// What was received does not continue from what is held, so the whole state is
+/// needed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Gap {
+    #[error("a delta from revision {from} does not continue revision {held}")]
+    Revision { from: u64, held: u64 },
+    #[error("a delta came before any snapshot")]
+    NoSnapshot,
+    #[error("a part belongs to another snapshot")]
+    Part,
+    #[error("a message lacks its position")]
+    NoPosition,
+}
+
+/// Why a resource was not understood.
+#[derive(Debug, thiserror::Error)]
+enum Nonsense {
+    #[error("kind {0} is unknown to this version")]
+    Kind(i32),
+    #[error("no specification that this version knows")]
+    Spec,
+    #[error(transparent)]
+    KeyHash(#[from] proto::access_key::WrongLength),
+    #[error("expires_at is out of range")]
+    ExpiresAt,
+    #[error("no user_id")]
+    UserId,
+}
+
+impl Staging {
+    /// Takes the next part; gives the whole when it is complete.
+    ///
+    /// # Errors
+    ///
+    /// The part belongs to another snapshot than the parts before it.
+    pub fn add(&mut self, part: Snapshot) -> Result<Option<Index>, Gap> {
+        let at = part.at.ok_or(Gap::NoPosition)?;
+        let index = self.0.get_or_insert_with(|| Index {
+            position: Some(at.clone()),
+            ..Index::default()
+        });
+        if index.position.as_ref() != Some(&at) {
+            return Err(Gap::Part);
+        }
+        for resource in part.resources {
+            index.upsert(resource);
+        }
+        Ok(if part.complete { self.0.take() } else { None })
+    }
+}
+
+impl Index {
+    /// The state after `delta`.
+    ///
+    /// # Errors
+    ///
+    /// The delta does not begin where this state ends.
+    pub fn after(&self, delta: Delta) -> Result<Self, Gap> {
+        let position = self.position.as_ref().ok_or(Gap::NoSnapshot)?;
+        if delta.from_exclusive != position.revision {
+            return Err(Gap::Revision {
+                from: delta.from_exclusive,
+                held: position.revision,
+            });
+        }
+        let mut next = self.clone();
+        next.position = Some(Position {
+            epoch: position.epoch.clone(),
+            revision: delta.to_inclusive,
+        });
+        for name in delta.removed {
+            next.remove(&name);
+        }
+        for resource in delta.upserted {
+            next.upsert(resource);
+        }
+        Ok(next)
+    }
+
+    fn upsert(&mut self, resource: Resource) {
+        let version = resource.version;
+        let wire = resource.name.unwrap_or_default();
+        let name = name(&wire);
+        let nonsense = match understand(&wire, resource.spec) {
+            Ok(understood) => {
+                self.rejected.remove(&name);
+                self.put(&name, version, understood);
+                return;
+            }
+            Err(nonsense) => nonsense,
+        };
+        self.drop_key(&name);
+        let key_hash = None;
+        self.hold(&name, Held { version, key_hash });
+        self.rejected.insert(
+            name,
+            Rejection {
+                name: Some(wire),
+                version,
+                reason: nonsense.to_string(),
+            },
+        );
+    }
+
+    fn put(&mut self, name: &Name, version: u64, understood: Understood) {
+        let key_hash = match understood {
+            Understood::User => {
+                self.users.insert(name.1.clone());
+                None
+            }
+            Understood::AccessKey(hash, key) => {
+                self.drop_key(name);
+                self.keys.insert(hash, Arc::new(key));
+                Some(hash)
+            }
+        };
+        self.hold(name, Held { version, key_hash });
+    }
+
+    fn remove(&mut self, wire: &ResourceName) {
+        let name = name(wire);
+        self.drop_key(&name);
+        if wire.kind() == Kind::User {
+            self.users.remove(&name.1);
+        }
+        if let Some(held) = self.held.remove(&name) {
+            self.digest ^= proto::digest::of(name.0, &name.1, held.version);
+        }
+        self.rejected.remove(&name);
+    }
+
+    fn hold(&mut self, name: &Name, held: Held) {
+        self.digest ^= proto::digest::of(name.0, &name.1, held.version);
+        if let Some(old) = self.held.insert(name.clone(), held) {
+            self.digest ^= proto::digest::of(name.0, &name.1, old.version);
+        }
+    }
+
+    /// Takes a key's entry out by what is held under its name.
+    fn drop_key(&mut self, name: &Name) {
+        if let Some(hash) = self.held.get(name).and_then(|held| held.key_hash) {
+            self.keys.remove(&hash);
+        }
+    }
+}
+
+/// A resource in the proxy's own terms.
+enum Understood {
+    User,
+    AccessKey(KeyHash, AccessKey),
+}
+
+fn name(wire: &ResourceName) -> Name {
+    (wire.kind, wire.id.as_str().into())
+}
+
+fn understand(name: &ResourceName, spec: Option<resource::Spec>) -> Result<Understood, Nonsense> {
+    match (name.kind(), spec) {
+        (Kind::Unspecified, _) => Err(Nonsense::Kind(name.kind)),
+        (Kind::User, Some(resource::Spec::User(sync::User {}))) => Ok(Understood::User),
+        (Kind::AccessKey, Some(resource::Spec::AccessKey(key))) => access_key(&name.id, &key),
+        _ => Err(Nonsense::Spec),
+    }
+}
+
+fn access_key(id: &str, key: &sync::AccessKey) -> Result<Understood, Nonsense> {
+    if key.user_id.is_empty() {
+        return Err(Nonsense::UserId);
+    }
+    let hash = KeyHash::try_from(key.key_hash.as_slice())?;
+    let expires_at = match &key.expires_at {
+        Some(time) => Some(line::time(time).ok_or(Nonsense::ExpiresAt)?),
+        None => None,
+    };
+    Ok(Understood::AccessKey(
+        hash,
+        AccessKey {
+            id: id.into(),
+            user_id: key.user_id.as_str().into(),
+            expires_at,
+        },
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn user(id: &str, version: u64) -> Resource {
+        Resource {
+            name: Some(resource_name(Kind::User, id)),
+            version,
+            spec: Some(resource::Spec::User(sync::User {})),
+        }
+    }
+
+    fn key(id: &str, user_id: &str, hash: u8, version: u64) -> Resource {
+        Resource {
+            name: Some(resource_name(Kind::AccessKey, id)),
+            version,
+            spec: Some(resource::Spec::AccessKey(sync::AccessKey {
+                user_id: user_id.into(),
+                key_hash: vec![hash; 32],
+                expires_at: None,
+            })),
+        }
+    }
+
+    fn resource_name(kind: Kind, id: &str) -> ResourceName {
+        ResourceName {
+            kind: kind.into(),
+            id: id.into(),
+        }
+    }
+
+    fn at(revision: u64) -> Option<Position> {
+        Some(Position {
+            epoch: "e".into(),
+            revision,
+        })
+    }
+
+    fn snapshot(revision: u64, resources: Vec<Resource>) -> Index {
+        let part = Snapshot {
+            at: at(revision),
+            resources,
+            complete: true,
+        };
+        Staging::default().add(part).unwrap().unwrap()
+    }
+
+    fn delta(from: u64, to: u64, upserted: Vec<Resource>, removed: Vec<ResourceName>) -> Delta {
+        Delta {
+            from_exclusive: from,
+            to_inclusive: to,
+            upserted,
+            removed,
+        }
+    }
+
+    fn knows(index: &Index, hash: u8) -> bool {
+        let hash = KeyHash::try_from([hash; 32].as_slice()).unwrap();
+        index.access_key(&hash, chrono::Utc::now()).is_some()
+    }
+
+    #[test]
+    fn a_snapshot_takes_effect_whole_or_not_at_all() {
+        let mut staging = Staging::default();
+        let first = Snapshot {
+            at: at(3),
+            resources: vec![key("k", "u", 1, 2)],
+            complete: false,
+        };
+        assert!(staging.add(first).unwrap().is_none());
+        let last = Snapshot {
+            at: at(3),
+            resources: vec![user("u", 1)],
+            complete: true,
+        };
+        let index = staging.add(last).unwrap().unwrap();
+        assert!(knows(&index, 1));
+        assert_eq!(index.position(), at(3).as_ref());
+    }
+
+    #[test]
+    fn parts_of_two_snapshots_do_not_mix() {
+        let mut staging = Staging::default();
+        let part = |revision| Snapshot {
+            at: at(revision),
+            ..Snapshot::default()
+        };
+        staging.add(part(1)).unwrap();
+        assert_eq!(staging.add(part(2)).unwrap_err(), Gap::Part);
+    }
+
+    #[test]
+    fn a_delta_must_continue_what_is_held() {
+        let index = snapshot(5, vec![]);
+        assert_eq!(
+            index.after(delta(4, 6, vec![], vec![])).unwrap_err(),
+            Gap::Revision { from: 4, held: 5 }
+        );
+        assert_eq!(
+            Index::default()
+                .after(delta(0, 1, vec![], vec![]))
+                .unwrap_err(),
+            Gap::NoSnapshot
+        );
+        let next = index.after(delta(5, 9, vec![], vec![])).unwrap();
+        assert_eq!(next.position(), at(9).as_ref());
+    }
+
+    #[test]
+    fn a_key_without_its_user_is_refused() {
+        let index = snapshot(1, vec![key("k", "u", 1, 1)]);
+        assert!(!knows(&index, 1));
+        let index = index
+            .after(delta(1, 2, vec![user("u", 2)], vec![]))
+            .unwrap();
+        assert!(knows(&index, 1));
+        let gone = delta(2, 3, vec![], vec![resource_name(Kind::User, "u")]);
+        assert!(!knows(&index.after(gone).unwrap(), 1));
+    }
+
+    #[test]
+    fn a_removed_key_is_refused_after_one_delta() {
+        let index = snapshot(1, vec![user("u", 1), key("k", "u", 1, 1)]);
+        let revoked = delta(1, 2, vec![], vec![resource_name(Kind::AccessKey, "k")]);
+        let index = index.after(revoked).unwrap();
+        assert!(!knows(&index, 1));
+        assert_eq!(index.access_keys(), 0);
+    }
+
+    #[test]
+    fn a_key_that_changed_its_hash_is_known_by_the_new_one_only() {
+        let index = snapshot(1, vec![user("u", 1), key("k", "u", 1, 1)]);
+        let changed = delta(1, 2, vec![key("k", "u", 2, 2)], vec![]);
+        let index = index.after(changed).unwrap();
+        assert!(!knows(&index, 1) && knows(&index, 2));
+    }
+
+    #[test]
+    fn an_expired_key_is_refused_after_the_allowed_skew() {
+        let mut resource = key("k", "u", 1, 1);
+        let expires_at = chrono::Utc::now();
+        let Some(resource::Spec::AccessKey(spec)) = &mut resource.spec else {
+            unreachable!()
+        };
+        spec.expires_at = Some(line::timestamp(expires_at));
+        let index = snapshot(1, vec![user("u", 1), resource]);
+        let hash = KeyHash::try_from([1; 32].as_slice()).unwrap();
+        let after = |seconds| expires_at + chrono::TimeDelta::seconds(seconds);
+        assert!(index.access_key(&hash, after(29)).is_some());
+        assert!(index.access_key(&hash, after(30)).is_none());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_reported_and_counts_in_the_digest() {
+        let index = snapshot(1, vec![user("u", 1), key("k", "u", 1, 1)]);
+        let mut broken = key("k", "u", 1, 2);
+        let Some(resource::Spec::AccessKey(spec)) = &mut broken.spec else {
+            unreachable!()
+        };
+        spec.key_hash = vec![1; 31];
+        let mut from_the_future = user("x", 2);
+        from_the_future.name = Some(ResourceName {
+            kind: 999,
+            id: "x".into(),
+        });
+        let index = index
+            .after(delta(1, 2, vec![broken, from_the_future], vec![]))
+            .unwrap();
+
+        assert!(!knows(&index, 1), "a key not understood is refused");
+        assert_eq!(index.rejected().count(), 2);
+        let expected = proto::digest::of(Kind::User, "u", 1)
+            ^ proto::digest::of(Kind::AccessKey, "k", 2)
+            ^ proto::digest::of(999, "x", 2);
+        assert_eq!(index.digest(), expected);
+
+        let mended = delta(2, 3, vec![key("k", "u", 1, 3)], vec![]);
+        let index = index.after(mended).unwrap();
+        assert!(knows(&index, 1));
+        assert_eq!(index.rejected().count(), 1);
+    }
+
+    proptest! {
+        /// Whatever the history, deltas lead to the state that a snapshot of the
+        /// end would give: the same keys, the same digest.
+        #[test]
+        fn deltas_lead_where_the_snapshot_leads(
+            changes in prop::collection::vec((0u8..6, 0u8..4, any::<bool>()), 0..60)
+        ) {
+            let mut rows: BTreeMap<String, Resource> = BTreeMap::new();
+            let mut index = snapshot(0, vec![]);
+            for (revision, (id, hash, removed)) in (1u64..).zip(changes) {
+                let (id, resource) = if id < 2 {
+                    (format!("u{id}"), user(&format!("u{id}"), revision))
+                } else {
+                    // Hashes are unique per key, as in the database.
+                    let key_id = format!("k{id}");
+                    (key_id.clone(), key(&key_id, &format!("u{}", id % 2), id * 8 + hash, revision))
+                };
+                let name = resource.name.clone().unwrap();
+                let change = if removed {
+                    rows.remove(&id);
+                    delta(revision - 1, revision, vec![], vec![name])
+                } else {
+                    rows.insert(id, resource.clone());
+                    delta(revision - 1, revision, vec![resource], vec![])
+                };
+                index = index.after(change).unwrap();
+            }
+            let whole = snapshot(0, rows.into_values().collect());
+            prop_assert_eq!(index.digest(), whole.digest());
+            prop_assert_eq!(index.access_keys(), whole.access_keys());
+            for hash in 0..=255 {
+                prop_assert_eq!(knows(&index, hash), knows(&whole, hash));
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Error → HTTP answer in the Anthropic API's own shape. Nothing else makes
+//! error answers.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use crate::error::{Error, Kind};
+
+/// One row: what the client is told.
+struct Row {
+    status: StatusCode,
+    /// Error type of the Messages API.
+    r#type: &'static str,
+    message: &'static str,
+    /// Whether repeating the request may help. Claude Code repeats a 401 ten
+    /// times and more over three minutes unless it is told not to.
+    retry: Retry,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    /// `x-should-retry: false`.
+    Never,
+    /// The client decides by status.
+    ByStatus,
+    /// `retry-after`, in seconds.
+    After(u8),
+}
+
+fn row(kind: Kind) -> Row {
+    let (status, r#type, message, retry) = match kind {
+        Kind::NotFound => (
+            StatusCode::NOT_FOUND,
+            "not_found_error",
+            "The gateway has no such endpoint. ANTHROPIC_BASE_URL should be https://<gateway>/ak/<access key>.",
+            Retry::Never,
+        ),
+        Kind::Unauthenticated => (
+            StatusCode::UNAUTHORIZED,
+            "authentication_error",
+            "The gateway does not accept this access key. Check the key in ANTHROPIC_BASE_URL or ask your administrator for a new one.",
+            Retry::Never,
+        ),
+        Kind::NotReady => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded_error",
+            "The gateway is starting and does not know its access keys yet. Please try again.",
+            Retry::After(1),
+        ),
+        Kind::MalformedBody => (
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "The request body is not valid JSON",
+            Retry::Never,
+        ),
+        Kind::BodyTooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request_too_large",
+            "Request exceeds the maximum size",
+            Retry::Never,
+        ),
+        Kind::BodyTimeout => (
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout_error",
+            "The request body did not arrive in time.",
+            Retry::ByStatus,
+        ),
+        Kind::BodyBroken => (
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "The request body broke off before its end.",
+            Retry::ByStatus,
+        ),
+        Kind::Overloaded => (
+            overloaded(),
+            "overloaded_error",
+            "The gateway holds as many requests as it can. Please try again.",
+            Retry::After(1),
+        ),
+        Kind::Connect => (
+            StatusCode::BAD_GATEWAY,
+            "api_error",
+            "The gateway could not reach the Anthropic API.",
+            Retry::ByStatus,
+        ),
+        Kind::FirstByteTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout_error",
+            "The Anthropic API did not begin to answer in time.",
+            Retry::ByStatus,
+        ),
+        Kind::UpstreamBroken => (
+            StatusCode::BAD_GATEWAY,
+            "api_error",
+            "The Anthropic API broke off before it answered.",
+            Retry::ByStatus,
+        ),
+        Kind::IdleTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout_error",
+            "The Anthropic API fell silent within its answer.",
+            Retry::ByStatus,
+        ),
+        Kind::OperatorCredential => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "api_error",
+            "The Anthropic API does not accept the gateway's own credential. Please tell your administrator.",
+            Retry::Never,
+        ),
+    };
+    Row {
+        status,
+        r#type,
+        message,
+        retry,
+    }
+}
+
+/// 529, the API's own status for it.
+fn overloaded() -> StatusCode {
+    StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// The envelope of the Messages API.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    r#type: &'static str,
+    error: Detail<'a>,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    r#type: &'static str,
+    message: &'a str,
+}
+
+/// The answer to a request that failed with `error`.
+pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
+    let row = row(error.kind);
+    let message = match (error.kind, std::error::Error::source(error)) {
+        // The position in the body helps, and is nobody's secret.
+        (Kind::MalformedBody, Some(cause)) => format!("{}: {cause}", row.message),
+        _ => row.message.to_owned(),
+    };
+    let envelope = Envelope {
+        r#type: "error",
+        error: Detail {
+            r#type: row.r#type,
+            message: &message,
+        },
+        request_id,
+    };
+    let body = serde_json::to_vec(&envelope).unwrap_or_default();
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = row.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Ok(request_id) = HeaderValue::from_str(request_id) {
+        headers.insert("request-id", request_id);
+    }
+    match row.retry {
+        Retry::Never => {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        Retry::After(seconds) => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
+        }
+        Retry::ByStatus => {}
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_answered_in_the_envelope() {
+        let mut labels = HashSet::new();
+        for kind in Kind::ALL {
+            assert!(labels.insert(kind.label()), "{kind:?}");
+            let response = answer(&kind.into(), "req_1");
+            assert!(response.status().is_client_error() || response.status().is_server_error());
+            assert_eq!(response.headers()["request-id"], "req_1");
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(body["type"], "error");
+            assert_eq!(body["request_id"], "req_1");
+            assert!(!body["error"]["message"].as_str().unwrap().is_empty());
+            // https://docs.anthropic.com/en/api/errors
+            let known = [
+                "invalid_request_error",
+                "authentication_error",
+                "not_found_error",
+                "request_too_large",
+                "api_error",
+                "timeout_error",
+                "overloaded_error",
+            ];
+            assert!(known.contains(&body["error"]["type"].as_str().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_refused_key_is_not_tried_again() {
+        let response = answer(&Kind::Unauthenticated.into(), "req_1");
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()["x-should-retry"], "false");
+    }
+
+    #[test]
+    fn a_proxy_that_starts_asks_for_patience() {
+        let response = answer(&Kind::NotReady.into(), "req_1");
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "1");
+        assert!(!response.headers().contains_key("x-should-retry"));
+    }
+}

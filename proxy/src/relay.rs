@@ -1,0 +1,175 @@
+//! Upstream's body → client's body, as it comes.
+//!
+//! A piece is handed on as soon as it is there and asked for; the client's
+//! slowness reaches the upstream through the two connections. The
+//! [`tap`] looks at what passes.
+//!
+//! When the upstream breaks within its answer, so does the client's connection:
+//! never a clean end that could be taken for a short but complete answer.
+
+pub mod decode;
+pub mod sse;
+pub mod tap;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::{
+    error::{Error, Kind},
+    request::record::Record,
+    settings::Limits,
+    upstream::{Answer, Flow, plan::strip_hop_by_hop},
+};
+use tap::Tap;
+
+/// What the client is sent.
+#[derive(Debug)]
+pub enum ClientBody {
+    /// An answer of our own.
+    Whole(Option<Bytes>),
+    Relay(Box<Relay>),
+}
+
+/// The body of an upstream's answer, on its way to the client.
+#[derive(Debug)]
+pub struct Relay {
+    flow: Flow,
+    silence: Silence,
+    tap: Tap,
+}
+
+/// Notices that nothing has come for too long.
+#[derive(Debug)]
+struct Silence {
+    limit: Duration,
+    since: Instant,
+    /// Not moved with every piece, which would cost more than the piece: when it
+    /// fires early it is set anew.
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Relay {
+    /// The client's answer to the upstream's: status, headers and body as they
+    /// are.
+    pub fn begin(answer: Answer, record: Record, limits: &Limits) -> Response<ClientBody> {
+        let Answer { mut head, flow } = answer;
+        strip_hop_by_hop(&mut head.headers);
+        let mut relay = Self {
+            tap: Tap::new(&head, record),
+            flow,
+            silence: Silence::new(limits.idle_timeout),
+        };
+        if relay.flow.is_end() {
+            relay.tap.end();
+        }
+        let mut response = Response::new(ClientBody::Relay(Box::new(relay)));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        response
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match self.flow.poll_piece(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.silence.broken();
+                if let Some(data) = frame.data_ref() {
+                    self.tap.see(data);
+                }
+                // The server does not ask again for what it knows to be the end.
+                if self.flow.is_end() {
+                    self.tap.end();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(cause))) => {
+                let error = Error::because(Kind::UpstreamBroken, cause);
+                self.tap.broken(&error);
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => {
+                self.tap.end();
+                Poll::Ready(None)
+            }
+            Poll::Pending if self.silence.poll_too_long(cx) => {
+                let error = Error::from(Kind::IdleTimeout);
+                self.tap.broken(&error);
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Silence {
+    fn new(limit: Duration) -> Self {
+        let since = Instant::now();
+        Self {
+            limit,
+            since,
+            alarm: Box::pin(sleep_until(since + limit)),
+        }
+    }
+
+    fn broken(&mut self) {
+        self.since = Instant::now();
+    }
+
+    fn poll_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            if self.since.elapsed() >= self.limit {
+                return true;
+            }
+            self.alarm.as_mut().reset(self.since + self.limit);
+        }
+        false
+    }
+}
+
+impl ClientBody {
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Some(bytes))
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match &mut *self {
+            Self::Whole(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Relay(relay) => relay.poll_piece(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Relay(relay) => relay.flow.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Relay(relay) => relay.flow.size_hint(),
+        }
+    }
+}

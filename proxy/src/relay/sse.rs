@@ -1,0 +1,169 @@
+//! Splits a stream of server-sent events that arrives in arbitrary pieces.
+//!
+//! Lines end in `\n` or `\r\n`, as every server that we speak to sends them; the
+//! lone `\r` that the specification also allows does not end one here.
+
+/// A longer line is not kept. The events that are counted have a few hundred
+/// bytes.
+const MAX_LINE_BYTES: usize = 1 << 20;
+
+/// One complete event.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The `event:` field; empty when there was none.
+    pub name: &'a [u8],
+    /// The `data:` fields, joined by line breaks.
+    pub data: &'a [u8],
+}
+
+/// What of the event under way has arrived.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    line: Vec<u8>,
+    name: Vec<u8>,
+    data: Vec<u8>,
+    has_fields: bool,
+}
+
+/// A line is longer than this splitter keeps; the stream cannot be followed any
+/// further.
+#[derive(Debug, thiserror::Error)]
+#[error("an event has a line of more than {MAX_LINE_BYTES} bytes")]
+pub struct TooLong;
+
+impl Splitter {
+    /// Shows every event that `bytes` complete.
+    ///
+    /// # Errors
+    ///
+    /// A line, or the data of one event, is too long to be kept.
+    pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Event<'_>)) -> Result<(), TooLong> {
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let (head, tail) = rest.split_at(end);
+            rest = tail.get(1..).unwrap_or_default();
+            if self.line.is_empty() {
+                self.take_line(head, &mut each)?;
+            } else {
+                self.keep(head)?;
+                let line = std::mem::take(&mut self.line);
+                self.take_line(&line, &mut each)?;
+                self.line = line;
+                self.line.clear();
+            }
+        }
+        self.keep(rest)
+    }
+
+    fn keep(&mut self, part: &[u8]) -> Result<(), TooLong> {
+        if self.line.len() + part.len() > MAX_LINE_BYTES {
+            return Err(TooLong);
+        }
+        self.line.extend_from_slice(part);
+        Ok(())
+    }
+
+    fn take_line(&mut self, line: &[u8], each: &mut impl FnMut(Event<'_>)) -> Result<(), TooLong> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            self.end_event(each);
+            return Ok(());
+        }
+        let (field, value) = match memchr::memchr(b':', line) {
+            Some(colon) => {
+                let (field, value) = line.split_at(colon);
+                let value = value.get(1..).unwrap_or_default();
+                (field, value.strip_prefix(b" ").unwrap_or(value))
+            }
+            None => (line, [].as_slice()),
+        };
+        match field {
+            b"event" => {
+                self.name.clear();
+                self.name.extend_from_slice(value);
+                self.has_fields = true;
+            }
+            b"data" => {
+                if self.data.len() + value.len() > MAX_LINE_BYTES {
+                    return Err(TooLong);
+                }
+                if !self.data.is_empty() {
+                    self.data.push(b'\n');
+                }
+                self.data.extend_from_slice(value);
+                self.has_fields = true;
+            }
+            // Comments have an empty field; `id` and `retry` are not for us.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end_event(&mut self, each: &mut impl FnMut(Event<'_>)) {
+        if !self.has_fields {
+            return;
+        }
+        each(Event {
+            name: &self.name,
+            data: &self.data,
+        });
+        self.name.clear();
+        self.data.clear();
+        self.has_fields = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str = ": a comment\n\nevent: message_start\ndata: {\"a\":1}\n\n\
+        data:no space\r\ndata: second line\r\n\r\nid: 7\nevent: ping\ndata\n\n\n\nevent: unfinished\ndata: x\n";
+
+    fn events(pieces: &[&[u8]]) -> Vec<(String, String)> {
+        let mut splitter = Splitter::default();
+        let mut events = Vec::new();
+        for piece in pieces {
+            splitter
+                .push(piece, |event| {
+                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+                    events.push((text(event.name), text(event.data)));
+                })
+                .unwrap();
+        }
+        events
+    }
+
+    #[test]
+    fn every_complete_event_is_shown_once() {
+        let pair = |name: &str, data: &str| (name.to_owned(), data.to_owned());
+        assert_eq!(
+            events(&[STREAM.as_bytes()]),
+            [
+                pair("message_start", "{\"a\":1}"),
+                pair("", "no space\nsecond line"),
+                pair("ping", ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_split_at_any_two_bytes_changes_nothing() {
+        let bytes = STREAM.as_bytes();
+        let whole = events(&[bytes]);
+        for first in 0..=bytes.len() {
+            for second in first..=bytes.len() {
+                let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                assert_eq!(events(&pieces), whole, "split at {first} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_kept() {
+        let mut splitter = Splitter::default();
+        let piece = vec![b'x'; MAX_LINE_BYTES];
+        splitter.push(&piece, |_| {}).unwrap();
+        assert!(splitter.push(b"x", |_| {}).is_err());
+    }
+}

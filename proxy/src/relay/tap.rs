@@ -1,0 +1,104 @@
+//! Looks at an answer as it passes, and tells its record once how it ended.
+
+use bytes::Bytes;
+use http::response;
+use proto::sync::Outcome;
+
+use crate::{
+    error::Error,
+    request::record::Record,
+    usage::meter::{self, Meter},
+};
+
+/// The observer of one answer.
+#[derive(Debug)]
+pub struct Tap {
+    meter: Meter,
+    is_success: bool,
+    /// None when the end was told. Dropped before that, the client has left.
+    record: Option<Record>,
+}
+
+impl Tap {
+    pub fn new(head: &response::Parts, mut record: Record) -> Self {
+        let request_id = head
+            .headers
+            .get("request-id")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        record.begins(head.status.as_u16(), request_id.to_owned());
+        let is_success = head.status.is_success();
+        let meter = if is_success && record.endpoint().is_metered() {
+            Meter::of(&head.headers).unwrap_or_else(|error| {
+                unreadable(&record, &error);
+                Meter::unread()
+            })
+        } else {
+            Meter::unread()
+        };
+        Self {
+            meter,
+            is_success,
+            record: Some(record),
+        }
+    }
+
+    pub fn see(&mut self, piece: &Bytes) {
+        let Some(record) = &mut self.record else {
+            return;
+        };
+        record.first_byte();
+        if let Err(error) = self.meter.see(piece) {
+            unreadable(record, &error);
+        }
+    }
+
+    /// The upstream has ended its answer.
+    pub fn end(&mut self) {
+        let Some(mut record) = self.take() else {
+            return;
+        };
+        let is_stream = self.meter.is_stream();
+        if let Err(error) = self.meter.end() {
+            unreadable(&record, &error);
+        }
+        let reading = std::mem::take(&mut self.meter.reading);
+        let is_whole = reading.stopped || !is_stream;
+        let is_complete = self.is_success && is_whole && reading.error.is_none();
+        record.reads(reading);
+        record.ended(if is_complete {
+            Outcome::Complete
+        } else {
+            Outcome::UpstreamFailed
+        });
+    }
+
+    /// The answer ends with an error.
+    pub fn broken(&mut self, error: &Error) {
+        if let Some(mut record) = self.take() {
+            record.reads(std::mem::take(&mut self.meter.reading));
+            record.failed(error);
+        }
+    }
+
+    fn take(&mut self) -> Option<Record> {
+        self.record.take()
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        if let Some(mut record) = self.take() {
+            record.reads(std::mem::take(&mut self.meter.reading));
+        }
+    }
+}
+
+fn unreadable(record: &Record, error: &meter::Error) {
+    record.metrics().tap_error(error.label());
+    tracing::warn!(
+        request_id = record.request_id(),
+        error = error as &dyn std::error::Error,
+        "an answer is relayed but cannot be counted"
+    );
+}

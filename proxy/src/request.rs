@@ -1,0 +1,155 @@
+//! One request from its head to its answer: the phases, in order. The only
+//! function that knows all of them is [`handle`].
+
+pub mod body;
+pub mod inspect;
+pub mod record;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::Utc;
+use http::{HeaderValue, Request, Response, StatusCode, header, request};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use proto::{access_key::Hasher, sync::Provider};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    authenticate::authenticate,
+    endpoint::{Endpoint, Target},
+    error::{Error, Kind},
+    index::IndexHandle,
+    refusal,
+    relay::{ClientBody, Relay},
+    route::Owner,
+    settings::Limits,
+    upstream::{Answer, Upstream, plan::Plan},
+};
+use body::Buffers;
+use inspect::Asked;
+use record::{Journal, Record};
+
+/// Everything a request may touch: memory and the upstream.
+#[derive(Debug)]
+pub struct Proxy {
+    pub index: Arc<IndexHandle>,
+    pub hasher: Hasher,
+    pub plan: Plan,
+    pub upstream: Upstream,
+    pub buffers: Buffers,
+    pub limits: Limits,
+    pub journal: Arc<Journal>,
+    /// Set when the process was told to stop.
+    pub draining: CancellationToken,
+}
+
+/// Answers a request. Whatever happens, the record writes its line at the end.
+pub async fn handle(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<ClientBody> {
+    let (head, body) = request.into_parts();
+    let uri = head.uri.clone();
+    let target = uri
+        .path_and_query()
+        .map(|path_and_query| Target::of(&head.method, path_and_query));
+    let endpoint = target.as_ref().map_or(Endpoint::Unknown, |it| it.endpoint);
+    let mut record = Record::begin(&proxy.journal, endpoint, &head.headers);
+    match (endpoint, target) {
+        (Endpoint::Health, _) => record.answered(health(&proxy)),
+        (Endpoint::Probe, _) => record.answered(Response::default()),
+        (Endpoint::EventLogging, _) => {
+            body::discard(body, &head.headers, &proxy.limits).await;
+            record.answered(empty_object())
+        }
+        (endpoint, Some(target)) if endpoint.is_relayed() => {
+            match ask(&proxy, &target, head, body, &mut record).await {
+                Ok(answer) => Relay::begin(answer, record, &proxy.limits),
+                Err(error) => refuse(&error, record),
+            }
+        }
+        _ => {
+            body::discard(body, &head.headers, &proxy.limits).await;
+            refuse(&Kind::NotFound.into(), record)
+        }
+    }
+}
+
+/// Asks the upstream, on behalf of whoever the access key belongs to.
+async fn ask(
+    proxy: &Proxy,
+    target: &Target<'_>,
+    head: request::Parts,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<Answer, Error> {
+    let now = Utc::now();
+    match authenticate(&proxy.index, &proxy.hasher, target.key, &head.headers, now) {
+        Ok(access_key) => record.belongs_to(access_key),
+        Err(kind) => {
+            body::discard(body, &head.headers, &proxy.limits).await;
+            return Err(kind.into());
+        }
+    }
+    let body = body::collect(body, &head.headers, &proxy.limits, &proxy.buffers).await?;
+    if target.endpoint != Endpoint::Models {
+        record.asks_for(Asked::of(&head.headers, &body.bytes)?);
+    }
+
+    let (request, owner) = proxy
+        .plan
+        .request(
+            head.method,
+            target.path_and_query,
+            head.headers,
+            Full::new(body.bytes.clone()),
+        )
+        .map_err(|cause| Error::because(Kind::NotFound, cause))?;
+    record.goes_to(Provider::Plan);
+    let answer = proxy.upstream.send(request).await?;
+    if owner == Owner::Operator && is_refused_credential(answer.head.status) {
+        tracing::error!(
+            status = answer.head.status.as_u16(),
+            "the Anthropic API does not accept PROXY_PLAN_API_KEY: replace it"
+        );
+        return Err(Kind::OperatorCredential.into());
+    }
+    Ok(answer)
+}
+
+/// With the client's own credential these are the client's to see; with the
+/// operator's they would tell a developer to log in again for nothing.
+fn is_refused_credential(status: StatusCode) -> bool {
+    status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN
+}
+
+fn refuse(error: &Error, mut record: Record) -> Response<ClientBody> {
+    record.failed(error);
+    let response = refusal::answer(error, record.request_id());
+    record.answered(response)
+}
+
+/// For the load balancer: whether this process takes requests.
+fn health(proxy: &Proxy) -> Response<Bytes> {
+    let (status, text) = if proxy.draining.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
+    } else if proxy.index.is_ready() {
+        (StatusCode::OK, r#"{"status":"ok"}"#)
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"starting"}"#)
+    };
+    let mut response = json(text);
+    *response.status_mut() = status;
+    response
+}
+
+fn empty_object() -> Response<Bytes> {
+    json("{}")
+}
+
+fn json(text: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(text.as_bytes()));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}

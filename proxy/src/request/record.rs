@@ -1,0 +1,278 @@
+//! What the phases learn about one request. At its end, whatever the end, it
+//! becomes exactly one canonical log line and, if the request is metered,
+//! exactly one usage event.
+//!
+//! Both are written when the record is dropped, because that is what happens in
+//! every case: also when the client leaves, and when a task is cancelled.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, SubsecRound, Utc};
+use http::{HeaderMap, Response};
+use proto::{
+    line::{self, Line},
+    sync::{Outcome, Provider, UsageEvent},
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::inspect::Asked;
+use crate::{
+    endpoint::Endpoint,
+    error::Error,
+    index::AccessKey,
+    relay::ClientBody,
+    telemetry::{log::Log, metrics::Metrics},
+    usage::{
+        meter::Reading,
+        outbox::{Full, Outbox},
+    },
+};
+
+/// Longer ids of sessions and agents are cut.
+const MAX_ID_CHARS: usize = 128;
+
+/// Where records are written to.
+#[derive(Debug)]
+pub struct Journal {
+    pub outbox: Arc<Outbox>,
+    pub log: Log,
+    pub metrics: Metrics,
+    /// Set when running answers are about to be cut off.
+    terminating: AtomicBool,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Record {
+    journal: Arc<Journal>,
+    request_id: String,
+    endpoint: Endpoint,
+    started_at: DateTime<Utc>,
+    started: Instant,
+    access_key: Option<Arc<AccessKey>>,
+    session_id: String,
+    agent_id: String,
+    asked: Asked,
+    provider: Option<Provider>,
+    upstream_request_id: String,
+    status: u16,
+    first_byte: Option<Duration>,
+    reading: Reading,
+    /// None: nobody said how it ended, so it was the client that left.
+    outcome: Option<Outcome>,
+    error: Option<String>,
+}
+
+impl Journal {
+    pub fn new(outbox: Arc<Outbox>, log: Log, metrics: Metrics) -> Self {
+        Self {
+            outbox,
+            log,
+            metrics,
+            terminating: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on an answer that ends early was ended by this process.
+    pub fn terminate(&self) {
+        self.terminating.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Record {
+    pub fn begin(journal: &Arc<Journal>, endpoint: Endpoint, headers: &HeaderMap) -> Self {
+        journal.metrics.active_requests.increment(1);
+        Self {
+            journal: journal.clone(),
+            request_id: format!("req_{}", Uuid::now_v7().simple()),
+            endpoint,
+            // As precise as Postgres, so that row, event and line agree.
+            started_at: Utc::now().trunc_subsecs(6),
+            started: Instant::now(),
+            access_key: None,
+            session_id: id(headers, "x-claude-code-session-id"),
+            agent_id: id(headers, "x-claude-code-agent-id"),
+            asked: Asked::default(),
+            provider: None,
+            upstream_request_id: String::new(),
+            status: 0,
+            first_byte: None,
+            reading: Reading::default(),
+            outcome: None,
+            error: None,
+        }
+    }
+
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.journal.metrics
+    }
+
+    pub fn belongs_to(&mut self, access_key: Arc<AccessKey>) {
+        self.access_key = Some(access_key);
+    }
+
+    pub fn asks_for(&mut self, asked: Asked) {
+        self.asked = asked;
+    }
+
+    pub fn goes_to(&mut self, provider: Provider) {
+        self.provider = Some(provider);
+    }
+
+    /// The upstream begins to answer.
+    pub fn begins(&mut self, status: u16, upstream_request_id: String) {
+        self.status = status;
+        self.upstream_request_id = upstream_request_id;
+    }
+
+    /// The first piece of the answer's body is here. Later calls change nothing.
+    pub fn first_byte(&mut self) {
+        self.first_byte.get_or_insert(self.started.elapsed());
+    }
+
+    /// The request ends with this error, at whoever's fault.
+    pub fn failed(&mut self, error: &Error) {
+        self.outcome = Some(if error.kind.is_upstream() {
+            Outcome::UpstreamFailed
+        } else {
+            Outcome::Refused
+        });
+        self.journal.metrics.error(error.kind);
+        self.error = Some(error.chain());
+    }
+
+    /// What the answer said of itself. It may come more than once; the last
+    /// counts.
+    pub fn reads(&mut self, reading: Reading) {
+        self.reading = reading;
+    }
+
+    /// The answer was relayed to its end.
+    pub fn ended(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+
+    /// Ends with an answer of our own.
+    pub fn answered(mut self, response: Response<Bytes>) -> Response<ClientBody> {
+        self.status = response.status().as_u16();
+        self.outcome.get_or_insert(Outcome::Refused);
+        response.map(ClientBody::whole)
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.outcome.unwrap_or_else(|| {
+            if self.journal.terminating.load(Ordering::Relaxed) {
+                Outcome::Terminated
+            } else {
+                Outcome::ClientCancelled
+            }
+        })
+    }
+
+    /// Whether this request costs somebody something.
+    fn is_metered(&self) -> bool {
+        self.endpoint.is_metered() && self.access_key.is_some()
+    }
+
+    fn line(&self, outcome: Outcome) -> Line<'_> {
+        let (access_key_id, user_id) = match &self.access_key {
+            Some(key) => (key.id.as_ref(), key.user_id.as_ref()),
+            None => ("", ""),
+        };
+        let tokens = self.reading.usage.tokens(self.asked.cache_ttl);
+        Line {
+            timestamp: Utc::now(),
+            level: "INFO".into(),
+            message: line::MESSAGE.into(),
+            event_id: self.is_metered().then(Uuid::now_v7),
+            request_id: self.request_id.as_str().into(),
+            upstream_request_id: self.upstream_request_id.as_str().into(),
+            endpoint: self.endpoint.label().into(),
+            access_key_id: access_key_id.into(),
+            user_id: user_id.into(),
+            started_at: self.started_at,
+            duration_ms: milliseconds(self.started.elapsed()),
+            first_byte_ms: self.first_byte.map(milliseconds),
+            provider: self.provider.map(|provider| provider.label().into()),
+            is_fallback: false,
+            model: self.asked.model.as_str().into(),
+            upstream_model: self.reading.model.as_deref().unwrap_or_default().into(),
+            outcome: outcome.label().into(),
+            status: self.status.into(),
+            is_streaming: self.asked.is_streaming,
+            input_tokens: tokens.input_tokens,
+            output_tokens: tokens.output_tokens,
+            cache_read_tokens: tokens.cache_read_tokens,
+            cache_write_5m_tokens: tokens.cache_write_5m_tokens,
+            cache_write_1h_tokens: tokens.cache_write_1h_tokens,
+            session_id: self.session_id.as_str().into(),
+            agent_id: self.agent_id.as_str().into(),
+            error: self.error.as_deref().map(Into::into),
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let outcome = self.outcome();
+        let metrics = &self.journal.metrics;
+        metrics.active_requests.decrement(1);
+        if self.endpoint == Endpoint::Health {
+            return;
+        }
+        metrics.ended(
+            self.endpoint,
+            self.provider,
+            outcome,
+            self.started.elapsed(),
+        );
+        if let Some(first_byte) = self.first_byte {
+            metrics.first_byte_seconds.record(first_byte);
+        }
+        let line = self.line(outcome);
+        self.journal.log.request(&line);
+        if let Some(event) = line.event() {
+            self.journal.keep(event);
+        }
+    }
+}
+
+impl Journal {
+    fn keep(&self, event: UsageEvent) {
+        if let Err(full @ Full(_)) = self.outbox.push(event) {
+            self.metrics.usage_dropped_total.increment(1);
+            tracing::error!(
+                request_id = full.0.request_id,
+                "{full}: control does not take usage"
+            );
+        }
+    }
+}
+
+fn id(headers: &HeaderMap, name: &str) -> String {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(|text| text.chars().take(MAX_ID_CHARS).collect())
+        .unwrap_or_default()
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}

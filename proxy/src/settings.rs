@@ -1,0 +1,330 @@
+//! What can be set, from flags and the environment. Nothing else reads the
+//! environment, and every value is checked before a port is bound.
+
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use http::{HeaderValue, Uri};
+use secrecy::SecretString;
+
+/// Answers Claude Code from the Anthropic API, counting every token.
+#[derive(Debug, Parser)]
+#[command(name = "claude-code-proxy", version, about)]
+pub struct Settings {
+    /// Address for clients.
+    #[arg(long, env = "PROXY_LISTEN_ADDR", default_value = "0.0.0.0:8080")]
+    pub listen_addr: SocketAddr,
+
+    /// Address for operators: `/livez`, `/readyz`, `/metrics`.
+    #[arg(long, env = "PROXY_OPS_ADDR", default_value = "0.0.0.0:8081")]
+    pub ops_addr: SocketAddr,
+
+    /// Secret under which access keys are hashed; the same as control's.
+    #[arg(long, env = "PROXY_KEY_HASHER_SECRET", value_parser = secret, hide_env_values = true)]
+    pub key_hasher_secret: SecretString,
+
+    #[command(flatten)]
+    pub sync: Sync,
+
+    #[command(flatten)]
+    pub plan: Plan,
+
+    #[command(flatten)]
+    pub limits: Limits,
+
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// How the proxy reaches control.
+#[derive(Debug, clap::Args)]
+pub struct Sync {
+    /// Control's gRPC address.
+    #[arg(long, env = "PROXY_CONTROL_URL", default_value = "http://127.0.0.1:8001", value_parser = origin)]
+    pub control_url: Uri,
+
+    /// Bearer token between proxy and control.
+    #[arg(long = "sync-token", env = "PROXY_SYNC_TOKEN", value_parser = secret, hide_env_values = true)]
+    pub token: SecretString,
+
+    /// PEM file with the certificate authority of control's certificate.
+    #[arg(long = "sync-tls-ca", env = "PROXY_SYNC_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// PEM file with this proxy's certificate, for mutual TLS.
+    #[arg(
+        long = "sync-tls-cert",
+        env = "PROXY_SYNC_TLS_CERT",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the key of that certificate.
+    #[arg(
+        long = "sync-tls-key",
+        env = "PROXY_SYNC_TLS_KEY",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+
+    /// Seconds after which `/readyz` fails when the index is older. Unset: never,
+    /// because a stale answer beats none.
+    #[arg(long, env = "PROXY_MAX_STALENESS", value_parser = seconds)]
+    pub max_staleness: Option<Duration>,
+}
+
+/// The Anthropic API.
+#[derive(Debug, clap::Args)]
+pub struct Plan {
+    /// Where the plan's requests go; a path is put before `/v1/…`.
+    #[arg(long = "plan-api-url", env = "PROXY_PLAN_API_URL", default_value = "https://api.anthropic.com", value_parser = origin)]
+    pub api_url: Uri,
+
+    /// The company's key, used when the client sent no credential of
+    /// Anthropic's.
+    #[arg(long = "plan-api-key", env = "PROXY_PLAN_API_KEY", value_parser = header_secret, hide_env_values = true)]
+    pub api_key: Option<SecretString>,
+
+    /// PEM file with certificate authorities to trust besides the public ones.
+    #[arg(long = "plan-ca-bundle", env = "PROXY_PLAN_CA_BUNDLE")]
+    pub ca_bundle: Option<PathBuf>,
+
+    /// HTTP towards the plan.
+    #[arg(
+        long = "plan-http-version",
+        env = "PROXY_PLAN_HTTP_VERSION",
+        value_enum,
+        default_value = "auto"
+    )]
+    pub http_version: HttpVersion,
+}
+
+/// Which HTTP a TLS or plain connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HttpVersion {
+    /// HTTP/2 where TLS negotiates it, else HTTP/1.1.
+    Auto,
+    /// HTTP/1.1 only.
+    #[value(name = "1.1")]
+    Http1,
+    /// HTTP/2 only; without TLS by prior knowledge.
+    #[value(name = "2")]
+    Http2,
+}
+
+/// What a request may take.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Limits {
+    /// Seconds to reach an upstream, TLS included.
+    #[arg(long, env = "PROXY_CONNECT_TIMEOUT", default_value = "5", value_parser = seconds)]
+    pub connect_timeout: Duration,
+
+    /// Seconds until an upstream begins to answer.
+    #[arg(long, env = "PROXY_FIRST_BYTE_TIMEOUT", default_value = "300", value_parser = seconds)]
+    pub first_byte_timeout: Duration,
+
+    /// Seconds of silence within an answer.
+    #[arg(long, env = "PROXY_IDLE_TIMEOUT", default_value = "300", value_parser = seconds)]
+    pub idle_timeout: Duration,
+
+    /// The largest request body in bytes.
+    #[arg(long, env = "PROXY_MAX_BODY_BYTES", default_value = "33554432", value_parser = body_bytes)]
+    pub max_body_bytes: usize,
+
+    /// Bytes of request bodies held at one time by all requests; beyond it
+    /// requests are answered 529.
+    #[arg(long, env = "PROXY_MAX_BUFFERED_BYTES", default_value = "1073741824", value_parser = body_bytes)]
+    pub max_buffered_bytes: usize,
+
+    /// Connections of clients at one time; further ones wait in the kernel.
+    #[arg(long, env = "PROXY_MAX_CONNECTIONS", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+
+    /// Seconds that running answers get after SIGTERM.
+    #[arg(long, env = "PROXY_DRAIN_TIMEOUT", default_value = "110", value_parser = seconds)]
+    pub drain_timeout: Duration,
+}
+
+/// What is written to standard output.
+#[derive(Debug, clap::Args)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as
+    /// `info,proxy::sync=debug`.
+    #[arg(long = "log-level", env = "PROXY_LOG_LEVEL", default_value = "info", value_parser = log_filter)]
+    pub level: String,
+
+    #[arg(
+        long = "log-format",
+        env = "PROXY_LOG_FORMAT",
+        value_enum,
+        default_value = "json"
+    )]
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Json,
+    Pretty,
+}
+
+impl Sync {
+    /// The PEM files, read. Certificate and key come together.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, named together with its variable.
+    pub fn tls(&self) -> anyhow::Result<SyncTls> {
+        Ok(SyncTls {
+            ca: read("PROXY_SYNC_TLS_CA", self.tls_ca.as_ref())?,
+            cert: read("PROXY_SYNC_TLS_CERT", self.tls_cert.as_ref())?,
+            key: read("PROXY_SYNC_TLS_KEY", self.tls_key.as_ref())?,
+        })
+    }
+}
+
+/// What the PEM files of the sync connection hold.
+#[derive(Default)]
+pub struct SyncTls {
+    pub ca: Option<Vec<u8>>,
+    pub cert: Option<Vec<u8>>,
+    pub key: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for SyncTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SyncTls")
+            .field("ca", &self.ca.is_some())
+            .field("cert", &self.cert.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a file that a variable names.
+///
+/// # Errors
+///
+/// The file cannot be read; the message names the variable.
+pub fn read(variable: &str, path: Option<&PathBuf>) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(path) = path else { return Ok(None) };
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(err) => Err(anyhow::anyhow!(
+            "{variable}: cannot read {}: {err}",
+            path.display()
+        )),
+    }
+}
+
+/// Fewer characters can be guessed.
+const MIN_SECRET_CHARS: usize = 16;
+
+fn secret(text: &str) -> Result<SecretString, String> {
+    if text.chars().count() < MIN_SECRET_CHARS {
+        return Err(format!("must have at least {MIN_SECRET_CHARS} characters"));
+    }
+    Ok(text.to_owned().into())
+}
+
+fn header_secret(text: &str) -> Result<SecretString, String> {
+    HeaderValue::from_str(text.trim()).map_err(|_| "not a header value".to_owned())?;
+    if text.trim().is_empty() {
+        return Err("must not be empty".to_owned());
+    }
+    Ok(text.trim().to_owned().into())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: u32 = text
+        .parse()
+        .map_err(|err| format!("not a number of whole seconds: {err}"))?;
+    Ok(Duration::from_secs(seconds.into()))
+}
+
+fn body_bytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(bytes) => Ok(bytes),
+        Err(err) => Err(format!("not a number of bytes: {err}")),
+    }
+}
+
+/// An `http` or `https` address; without a query, since a path is put behind it.
+fn origin(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|err| format!("not a URL: {err}"))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+        return Err("must begin with http:// or https:// and name a host".to_owned());
+    }
+    if uri.query().is_some() {
+        return Err("must not have a query".to_owned());
+    }
+    if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+        return Err("must not contain credentials".to_owned());
+    }
+    Ok(uri)
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(text).map_err(|err| err.to_string())?;
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUIRED: [&str; 5] = [
+        "claude-code-proxy",
+        "--key-hasher-secret",
+        "a secret of 16 or more",
+        "--sync-token",
+        "another secret of 16",
+    ];
+
+    fn parse(more: &[&str]) -> Result<Settings, clap::Error> {
+        Settings::try_parse_from(REQUIRED.iter().chain(more))
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_design() {
+        let settings = parse(&[]).unwrap();
+        assert_eq!(settings.listen_addr.to_string(), "0.0.0.0:8080");
+        assert_eq!(settings.ops_addr.to_string(), "0.0.0.0:8081");
+        assert_eq!(settings.sync.control_url, "http://127.0.0.1:8001/");
+        assert_eq!(settings.plan.api_url, "https://api.anthropic.com/");
+        assert_eq!(settings.limits.connect_timeout.as_secs(), 5);
+        assert_eq!(settings.limits.first_byte_timeout.as_secs(), 300);
+        assert_eq!(settings.limits.idle_timeout.as_secs(), 300);
+        assert_eq!(settings.limits.max_body_bytes, 33_554_432);
+        assert_eq!(settings.limits.drain_timeout.as_secs(), 110);
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        for (flag, value) in [
+            ("--plan-api-url", "api.anthropic.com"),
+            ("--plan-api-url", "https://a/?b=c"),
+            ("--plan-api-url", "https://user:pass@a"),
+            ("--connect-timeout", "5s"),
+            ("--max-body-bytes", "0"),
+            ("--plan-http-version", "3"),
+            ("--log-format", "xml"),
+            ("--log-level", "loud=very"),
+            ("--sync-token", "short"),
+            ("--sync-tls-cert", "only-one-of-the-two.pem"),
+        ] {
+            let error = parse(&[flag, value]).unwrap_err().to_string();
+            assert!(
+                error.contains(flag) || error.contains("--sync-tls-key"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn secrets_cannot_be_printed() {
+        let settings = parse(&["--plan-api-key", "sk-ant-company"]).unwrap();
+        let text = format!("{settings:?}");
+        assert!(!text.contains("sk-ant-company") && !text.contains("secret of 16"));
+    }
+}

@@ -1,0 +1,236 @@
+//! The way to an upstream: connections that are kept, one exchange on one of
+//! them, and the answer's flow.
+//!
+//! HTTP/1.1 is driven by whoever waits for the answer, in one task (see
+//! [`http1`]); HTTP/2 connections are shared and have a task of their own.
+
+pub mod connect;
+pub mod http1;
+pub mod http2;
+pub mod plan;
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Version, response};
+use http_body::{Frame, SizeHint};
+use http_body_util::Full;
+use tokio::time::timeout;
+
+use crate::{
+    error::{Error, Kind},
+    settings::Limits,
+    tasks::Tasks,
+};
+use connect::{Connected, Connector};
+
+/// A request's body, whole: it may have to be sent twice.
+pub type RequestBody = Full<Bytes>;
+
+/// Pieces that are ready at the same time are merged up to this size: one write
+/// instead of many.
+const MAX_PIECE_BYTES: usize = 64 << 10;
+
+/// One origin and the connections to it.
+#[derive(Debug)]
+pub struct Upstream {
+    connector: Connector,
+    http1: Arc<http1::Pool>,
+    http2: http2::Pool,
+    limits: Limits,
+}
+
+/// The head of an answer, and where the rest comes from.
+#[derive(Debug)]
+pub struct Answer {
+    pub head: response::Parts,
+    pub flow: Flow,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Flow {
+    Http1(Box<http1::Flow>),
+    Http2(Box<http2::Flow>),
+}
+
+/// Why an exchange ended without an answer.
+#[derive(Debug)]
+enum Failure {
+    /// The connection died before any byte of an answer: another may do better.
+    Died(Error),
+    Final(Error),
+}
+
+impl Upstream {
+    pub fn new(connector: Connector, limits: Limits, tasks: &Tasks) -> Self {
+        let upstream = Self {
+            connector,
+            http1: Arc::default(),
+            http2: http2::Pool::new(tasks.clone()),
+            limits,
+        };
+        http1::Pool::keep_clean(&upstream.http1, tasks);
+        upstream
+    }
+
+    /// Sends a request whose URI is absolute, and waits for the head of the
+    /// answer. A connection that dies before any byte of an answer is replaced
+    /// once by a fresh one.
+    ///
+    /// # Errors
+    ///
+    /// No connection, no answer in time, or an answer that is not HTTP.
+    pub async fn send(&self, request: Request<RequestBody>) -> Result<Answer, Error> {
+        let again = request.clone();
+        match self.exchange(request, self.kept()).await {
+            Ok(answer) => Ok(answer),
+            Err(Failure::Final(error)) => Err(error),
+            Err(Failure::Died(error)) => {
+                tracing::debug!(error = error.chain(), "connection died, trying a fresh one");
+                match self.exchange(again, None).await {
+                    Ok(answer) => Ok(answer),
+                    Err(Failure::Died(error) | Failure::Final(error)) => Err(error),
+                }
+            }
+        }
+    }
+
+    fn kept(&self) -> Option<Connected> {
+        let http2 = self.http2.take().map(Connected::Http2);
+        http2.or_else(|| self.http1.take().map(Connected::Http1))
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<RequestBody>,
+        kept: Option<Connected>,
+    ) -> Result<Answer, Failure> {
+        let connected = match kept {
+            Some(connected) => connected,
+            None => self.connect().await.map_err(Failure::Final)?,
+        };
+        let answer = async {
+            match connected {
+                Connected::Http1(connection) => {
+                    let request = http1::in_origin_form(request);
+                    let (head, flow) = connection.exchange(request, &self.http1).await?;
+                    let flow = Flow::Http1(Box::new(flow));
+                    Ok(Answer { head, flow })
+                }
+                Connected::Http2(lease) => {
+                    let mut request = request;
+                    *request.version_mut() = Version::HTTP_2;
+                    let (head, flow) = lease.exchange(request).await?;
+                    let flow = Flow::Http2(Box::new(flow));
+                    Ok(Answer { head, flow })
+                }
+            }
+        };
+        match timeout(self.limits.first_byte_timeout, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(cause)) => {
+                let died = died_unanswered(&cause);
+                let error = Error::because(Kind::UpstreamBroken, cause);
+                Err(if died {
+                    Failure::Died(error)
+                } else {
+                    Failure::Final(error)
+                })
+            }
+            Err(elapsed) => Err(Failure::Final(Error::because(
+                Kind::FirstByteTimeout,
+                elapsed,
+            ))),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connected, Error> {
+        match timeout(
+            self.limits.connect_timeout,
+            self.connector.connect(&self.http2),
+        )
+        .await
+        {
+            Ok(connected) => connected.map_err(|cause| Error::because(Kind::Connect, cause)),
+            Err(elapsed) => Err(Error::because(Kind::Connect, elapsed)),
+        }
+    }
+}
+
+/// Whether a connection ended without having said anything. What does not parse
+/// was said.
+fn died_unanswered(error: &hyper::Error) -> bool {
+    if error.is_canceled() || error.is_closed() || error.is_incomplete_message() {
+        return true;
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if cause.is::<std::io::Error>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+impl Flow {
+    /// The next piece: everything that is there now, never waiting for more.
+    pub fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self {
+            Self::Http1(flow) => flow.poll_piece(cx),
+            Self::Http2(flow) => flow.poll_piece(cx),
+        }
+    }
+
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::Http1(flow) => flow.is_end(),
+            Self::Http2(flow) => flow.is_end(),
+        }
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(flow) => flow.size_hint(),
+            Self::Http2(flow) => flow.size_hint(),
+        }
+    }
+}
+
+/// What is ready now, as one piece. A single frame is not copied.
+#[derive(Debug, Default)]
+struct Piece {
+    first: Option<Bytes>,
+    merged: BytesMut,
+}
+
+impl Piece {
+    fn push(&mut self, data: Bytes) {
+        match self.first.take() {
+            None if self.merged.is_empty() => self.first = Some(data),
+            first => {
+                self.merged.extend_from_slice(&first.unwrap_or_default());
+                self.merged.extend_from_slice(&data);
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.merged.is_empty()
+    }
+
+    fn is_full(&self) -> bool {
+        self.merged.len() >= MAX_PIECE_BYTES
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self.first.unwrap_or_else(|| self.merged.freeze())
+    }
+}

@@ -1,0 +1,284 @@
+//! HTTP/1.1 towards an upstream, driven by whoever waits for the answer.
+//!
+//! The usual client runs each connection in a task of its own and hands every
+//! chunk over a channel: a wake-up and a write per chunk. Here the answer's flow
+//! owns the connection and polls it itself, so that one task reads from the
+//! upstream and writes to the client, and all chunks that one read brought go
+//! out in one write.
+//!
+//! The price is that nobody watches an idle connection. It is therefore looked
+//! at before it is used, and from time to time.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Uri, Version, response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{Builder, Connection, SendRequest},
+};
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{Piece, RequestBody};
+use crate::tasks::Tasks;
+
+/// A socket, with or without TLS.
+pub type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// Bytes of an answer that are read at a time: many events, and little to hold
+/// while a stream is silent.
+const READ_BYTES: usize = 8 << 10;
+
+/// Upstreams close idle connections after a minute or more; ours go first, so
+/// that a request seldom meets a closed one.
+const MAX_IDLE: Duration = Duration::from_secs(55);
+
+/// More idle connections than this are closed.
+const MAX_KEPT: usize = 1024;
+
+/// One connection that has no request, or exactly one.
+pub struct Http1 {
+    sender: SendRequest<RequestBody>,
+    connection: Box<Connection<Io, RequestBody>>,
+}
+
+/// Idle connections; the one used last is used next.
+#[derive(Debug, Default)]
+pub struct Pool(Mutex<Vec<Idle>>);
+
+#[derive(Debug)]
+struct Idle {
+    connection: Http1,
+    since: Instant,
+}
+
+/// The body of an answer, and the connection that brings it.
+#[derive(Debug)]
+pub struct Flow {
+    incoming: Incoming,
+    /// None when the connection has ended or went back to the pool.
+    connection: Option<Http1>,
+    pool: Arc<Pool>,
+    /// Comes after the data that arrived with it.
+    next: Option<Result<Frame<Bytes>, hyper::Error>>,
+    ended: bool,
+}
+
+/// HTTP/1.1 names the target without scheme and host.
+pub fn in_origin_form(mut request: Request<RequestBody>) -> Request<RequestBody> {
+    let path_and_query = request.uri().path_and_query().cloned();
+    *request.uri_mut() = path_and_query.map_or_else(|| Uri::from_static("/"), Uri::from);
+    *request.version_mut() = Version::HTTP_11;
+    request
+}
+
+impl Http1 {
+    /// # Errors
+    ///
+    /// See [`Builder::handshake`].
+    pub async fn handshake(io: Io) -> hyper::Result<Self> {
+        let (sender, connection) = Builder::new()
+            .read_buf_exact_size(Some(READ_BYTES))
+            .handshake(io)
+            .await?;
+        Ok(Self {
+            sender,
+            connection: Box::new(connection),
+        })
+    }
+
+    /// Looks whether the upstream has closed the connection, without waiting.
+    fn is_usable(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.poll_connection(&mut cx).is_pending() && self.sender.is_ready()
+    }
+
+    fn poll_connection(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        Pin::new(self.connection.as_mut()).poll(cx)
+    }
+
+    /// Sends the request and waits for the head of the answer. Dropped before
+    /// that, the connection is closed.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, or what came is not HTTP.
+    pub async fn exchange(
+        mut self,
+        request: Request<RequestBody>,
+        pool: &Arc<Pool>,
+    ) -> hyper::Result<(response::Parts, Flow)> {
+        let mut is_open = true;
+        let response = {
+            let mut answer = pin!(self.sender.send_request(request));
+            let connection = &mut self.connection;
+            poll_fn(|cx| {
+                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(answer);
+                }
+                // The connection's own error reaches the answer as well.
+                if is_open && Pin::new(connection.as_mut()).poll(cx).is_ready() {
+                    is_open = false;
+                }
+                answer.as_mut().poll(cx)
+            })
+            .await?
+        };
+        let (head, incoming) = response.into_parts();
+        let mut flow = Flow {
+            incoming,
+            connection: is_open.then_some(self),
+            pool: pool.clone(),
+            next: None,
+            ended: false,
+        };
+        if flow.incoming.is_end_stream() {
+            flow.end(&mut Context::from_waker(Waker::noop()));
+        }
+        Ok((head, flow))
+    }
+}
+
+impl Pool {
+    /// The idle connection that was used last, if the upstream still has it.
+    pub fn take(&self) -> Option<Http1> {
+        loop {
+            let mut idle = self.idle().pop()?;
+            if idle.since.elapsed() < MAX_IDLE && idle.connection.is_usable() {
+                return Some(idle.connection);
+            }
+        }
+    }
+
+    fn put(&self, connection: Http1) {
+        let mut idle = self.idle();
+        if idle.len() < MAX_KEPT {
+            idle.push(Idle {
+                connection,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Closes, from time to time, what has been idle for long and what the
+    /// upstream has closed.
+    pub fn keep_clean(pool: &Arc<Self>, tasks: &Tasks) {
+        let (pool, stopping) = (Arc::downgrade(pool), tasks.clone());
+        tasks.spawn(async move {
+            let mut ticks = interval(MAX_IDLE / 4);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stopping.stopping() => return,
+                    _ = ticks.tick() => {}
+                }
+                let Some(pool) = pool.upgrade() else { return };
+                pool.idle().retain_mut(|idle| {
+                    idle.since.elapsed() < MAX_IDLE && idle.connection.is_usable()
+                });
+            }
+        });
+    }
+
+    /// Nothing under this lock waits or panics.
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flow {
+    /// Everything that is there now, as one piece.
+    pub fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(next) = self.next.take() {
+            return Poll::Ready(Some(next));
+        }
+        let mut piece = Piece::default();
+        let mut is_driven = false;
+        while !self.ended && !piece.is_full() {
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        piece.push(data);
+                        is_driven = false;
+                        if self.incoming.is_end_stream() {
+                            self.end(cx);
+                        }
+                    }
+                    Err(trailers) => {
+                        self.next = Some(Ok(trailers));
+                        break;
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => {
+                    self.connection = None;
+                    self.ended = true;
+                    self.next = Some(Err(error));
+                }
+                Poll::Ready(None) => self.end(cx),
+                Poll::Pending if is_driven => break,
+                Poll::Pending => {
+                    self.drive(cx);
+                    is_driven = true;
+                }
+            }
+        }
+        if !piece.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(piece.into_bytes()))));
+        }
+        match self.next.take() {
+            Some(next) => Poll::Ready(Some(next)),
+            None if self.ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    pub fn is_end(&self) -> bool {
+        self.ended && self.next.is_none()
+    }
+
+    pub fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+
+    /// Lets the connection read.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && connection.poll_connection(cx).is_ready()
+        {
+            self.connection = None;
+        }
+    }
+
+    /// The answer is complete: the connection becomes idle, if it may.
+    fn end(&mut self, cx: &mut Context<'_>) {
+        self.ended = true;
+        self.drive(cx);
+        if let Some(connection) = self.connection.take()
+            && connection.sender.is_ready()
+        {
+            self.pool.put(connection);
+        }
+    }
+}
+
+impl fmt::Debug for Http1 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http1")
+    }
+}

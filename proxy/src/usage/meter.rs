@@ -1,0 +1,364 @@
+//! Counts what an answer used by looking at a copy of its bytes.
+//!
+//! The meter never delays, changes or fails an answer: what it cannot follow it
+//! stops following, and says so once.
+
+use std::io;
+
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use serde::Deserialize;
+
+use super::Usage;
+use crate::relay::{
+    decode::Decoder,
+    sse::{self, Event, Splitter},
+};
+
+/// A longer JSON answer is not kept; the real ones are far below.
+const MAX_JSON_BYTES: usize = 32 << 20;
+
+/// Counts one answer.
+#[derive(Debug)]
+pub struct Meter {
+    decoder: Option<Decoder>,
+    form: Form,
+    pub reading: Reading,
+}
+
+/// What an answer has said about itself so far.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub usage: Usage,
+    /// The model that answers, in its own words.
+    pub model: Option<String>,
+    /// The stream has said that it is complete (`message_stop`).
+    pub stopped: bool,
+    /// The stream carried an `error` event: its type.
+    pub error: Option<String>,
+}
+
+#[derive(Debug)]
+enum Form {
+    Stream(Splitter),
+    Json(Vec<Bytes>, usize),
+    /// Nothing to count, or no longer possible.
+    Unread,
+}
+
+/// Why an answer cannot be counted (any further).
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the answer cannot be decoded")]
+    Decode(#[source] io::Error),
+    #[error(transparent)]
+    TooLong(#[from] sse::TooLong),
+    #[error("the answer has more than {MAX_JSON_BYTES} bytes")]
+    TooLarge,
+    #[error("the answer is not the JSON that it says it is")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Error {
+    /// The name in metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Decode(_) => "decode",
+            Self::TooLong(_) => "line_too_long",
+            Self::TooLarge => "json_too_large",
+            Self::Json(_) => "json",
+        }
+    }
+}
+
+impl Meter {
+    /// A meter for an answer with these headers.
+    ///
+    /// # Errors
+    ///
+    /// The answer's content coding is unknown.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Error> {
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        let content_type = text(header::CONTENT_TYPE).to_ascii_lowercase();
+        let form = if content_type.starts_with("text/event-stream") {
+            Form::Stream(Splitter::default())
+        } else if content_type.starts_with("application/json") {
+            Form::Json(Vec::new(), 0)
+        } else {
+            Form::Unread
+        };
+        let decoder = match form {
+            Form::Unread => None,
+            _ => Decoder::of(text(header::CONTENT_ENCODING)).map_err(Error::Decode)?,
+        };
+        Ok(Self {
+            decoder,
+            form,
+            reading: Reading::default(),
+        })
+    }
+
+    /// A meter that counts nothing.
+    pub fn unread() -> Self {
+        Self {
+            decoder: None,
+            form: Form::Unread,
+            reading: Reading::default(),
+        }
+    }
+
+    pub fn is_stream(&self) -> bool {
+        matches!(self.form, Form::Stream(_))
+    }
+
+    /// Looks at the next piece of the answer.
+    ///
+    /// # Errors
+    ///
+    /// The answer cannot be followed; later pieces are ignored.
+    pub fn see(&mut self, piece: &Bytes) -> Result<(), Error> {
+        let result = self.try_see(piece);
+        if result.is_err() {
+            self.form = Form::Unread;
+        }
+        result
+    }
+
+    fn try_see(&mut self, piece: &Bytes) -> Result<(), Error> {
+        if matches!(self.form, Form::Unread) {
+            return Ok(());
+        }
+        let decoded = match &mut self.decoder {
+            Some(decoder) => decoder.push(piece).map_err(Error::Decode)?.into(),
+            None => piece.clone(),
+        };
+        match &mut self.form {
+            Form::Stream(splitter) => {
+                let reading = &mut self.reading;
+                let mut first_error = None;
+                splitter.push(&decoded, |event| {
+                    if let Err(err) = reading.take(&event) {
+                        first_error.get_or_insert(err);
+                    }
+                })?;
+                first_error.map_or(Ok(()), |err| Err(Error::Json(err)))
+            }
+            Form::Json(pieces, len) => {
+                *len += decoded.len();
+                if *len > MAX_JSON_BYTES {
+                    return Err(Error::TooLarge);
+                }
+                pieces.push(decoded);
+                Ok(())
+            }
+            Form::Unread => Ok(()),
+        }
+    }
+
+    /// The answer has ended. A stream has been read by now; JSON is read here.
+    ///
+    /// # Errors
+    ///
+    /// The answer is not the JSON that it says it is.
+    pub fn end(&mut self) -> Result<(), Error> {
+        let Form::Json(pieces, _) = std::mem::replace(&mut self.form, Form::Unread) else {
+            return Ok(());
+        };
+        let message: Message = match pieces.as_slice() {
+            [whole] => serde_json::from_slice(whole),
+            pieces => serde_json::from_slice(&pieces.concat()),
+        }
+        .map_err(Error::Json)?;
+        self.reading.take_message(message);
+        Ok(())
+    }
+}
+
+/// The parts of a message that are counted.
+#[derive(Debug, Deserialize)]
+struct Message {
+    model: Option<String>,
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MessageStart {
+    message: Message,
+}
+
+#[derive(Debug, Deserialize)]
+struct MessageDelta {
+    usage: Option<Usage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ErrorEvent {
+    error: ErrorDetail,
+}
+
+#[derive(Debug, Deserialize)]
+struct ErrorDetail {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Reading {
+    fn take(&mut self, event: &Event<'_>) -> Result<(), serde_json::Error> {
+        if !event.name.is_empty() {
+            return self.take_named(event.name, event.data);
+        }
+        // Some gateways leave `event:` out; the data says the same.
+        let named: Named = serde_json::from_slice(event.data)?;
+        self.take_named(named.kind.as_bytes(), event.data)
+    }
+
+    fn take_named(&mut self, name: &[u8], data: &[u8]) -> Result<(), serde_json::Error> {
+        match name {
+            b"message_start" => {
+                self.take_message(serde_json::from_slice::<MessageStart>(data)?.message);
+            }
+            b"message_delta" => {
+                let delta: MessageDelta = serde_json::from_slice(data)?;
+                self.usage.update(&delta.usage.unwrap_or_default());
+            }
+            b"message_stop" => self.stopped = true,
+            b"error" => {
+                let event: ErrorEvent = serde_json::from_slice(data)?;
+                self.error = Some(event.error.kind);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_message(&mut self, message: Message) {
+        self.model = message.model.or(self.model.take());
+        self.usage.update(&message.usage.unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::usage::CacheTtl;
+
+    const STREAM: &str = concat!(
+        "event: message_start\n",
+        r#"data: {"type":"message_start","message":{"id":"msg_1","model":"claude-x-1","usage":"#,
+        r#"{"input_tokens":12,"cache_read_input_tokens":3,"output_tokens":1}}}"#,
+        "\n\nevent: content_block_delta\n",
+        r#"data: {"type":"content_block_delta","index":0,"delta":{"text":"é \"usage\""}}"#,
+        "\n\nevent: message_delta\n",
+        r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}"#,
+        "\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    );
+
+    fn headers(content_type: &str, coding: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, content_type.parse().unwrap());
+        headers.insert(header::CONTENT_ENCODING, coding.parse().unwrap());
+        headers
+    }
+
+    fn read(content_type: &str, coding: &str, body: &[u8], step: usize) -> Reading {
+        let mut meter = Meter::of(&headers(content_type, coding)).unwrap();
+        for piece in body.chunks(step) {
+            meter.see(&Bytes::copy_from_slice(piece)).unwrap();
+        }
+        meter.end().unwrap();
+        meter.reading
+    }
+
+    fn counters(reading: &Reading) -> (u64, u64, u64) {
+        let tokens = reading.usage.tokens(CacheTtl::FiveMinutes);
+        (
+            tokens.input_tokens,
+            tokens.output_tokens,
+            tokens.cache_read_tokens,
+        )
+    }
+
+    #[test]
+    fn a_stream_is_counted_however_it_is_cut() {
+        let nameless: String = STREAM
+            .lines()
+            .filter(|line| !line.starts_with("event:"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        for stream in [STREAM, &nameless] {
+            for step in 1..stream.len() {
+                let reading = read(
+                    "text/event-stream; charset=utf-8",
+                    "identity",
+                    stream.as_bytes(),
+                    step,
+                );
+                assert_eq!(counters(&reading), (12, 9, 3));
+                assert_eq!(reading.model.as_deref(), Some("claude-x-1"));
+                assert!(reading.stopped && reading.error.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_compressed_stream_is_counted() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(STREAM.as_bytes()).unwrap();
+        let body = gzip.finish().unwrap();
+        let reading = read("text/event-stream", "gzip", &body, 5);
+        assert_eq!(counters(&reading), (12, 9, 3));
+    }
+
+    #[test]
+    fn json_is_counted() {
+        let body = br#"{"id":"msg_1","content":[{"type":"text","text":"\"usage\":{}"}],
+            "model":"claude-x-1","usage":{"input_tokens":12,"cache_read_input_tokens":3,"output_tokens":9}}"#;
+        for step in [1, 10, body.len()] {
+            let reading = read("application/json", "", body, step);
+            assert_eq!(counters(&reading), (12, 9, 3));
+            assert_eq!(reading.model.as_deref(), Some("claude-x-1"));
+        }
+    }
+
+    #[test]
+    fn an_error_event_is_noticed() {
+        let stream = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n";
+        let reading = read("text/event-stream", "", stream.as_bytes(), 9);
+        assert_eq!(reading.error.as_deref(), Some("overloaded_error"));
+        assert!(!reading.stopped);
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_said_once() {
+        let mut meter = Meter::of(&headers("text/event-stream", "gzip")).unwrap();
+        let garbage = Bytes::from_static(b"this is not gzip at all");
+        assert!(meter.see(&garbage).is_err());
+        assert!(meter.see(&garbage).is_ok());
+
+        let mut meter = Meter::of(&headers("application/json", "")).unwrap();
+        meter.see(&garbage).unwrap();
+        assert!(meter.end().is_err());
+        assert!(Meter::of(&headers("application/json", "rot13")).is_err());
+    }
+
+    #[test]
+    fn an_event_that_is_not_json_does_not_hide_the_later_ones_of_its_piece() {
+        let stream = format!("event: message_delta\ndata: {{oops\n\n{STREAM}");
+        let mut meter = Meter::of(&headers("text/event-stream", "")).unwrap();
+        assert!(meter.see(&Bytes::from(stream)).is_err());
+        assert_eq!(counters(&meter.reading), (12, 9, 3));
+    }
+}

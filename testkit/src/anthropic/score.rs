@@ -1,0 +1,278 @@
+//! In which bytes, and when, an answer goes out: everything that a reply says
+//! about pace, writes, compression and an early end, as a list of steps.
+
+use std::{collections::VecDeque, time::Duration};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{
+    answer::{Answer, Body, error_json, event_text},
+    encode::{Encoder, chosen},
+    record::Received,
+    reply::{At, Content, Ending, Framing, Gate, How, Pace, Reply, Writes},
+    usage::Usage,
+};
+
+/// A played answer.
+#[derive(Debug)]
+pub(super) struct Score {
+    pub(super) head_after: Duration,
+    pub(super) opening: Opening,
+    pub(super) steps: VecDeque<Step>,
+    pub(super) model: String,
+}
+
+/// How an answer begins.
+#[derive(Debug)]
+pub(super) enum Opening {
+    Head {
+        status: StatusCode,
+        headers: Vec<(String, String)>,
+    },
+    Leave(Farewell),
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Wait(Duration),
+    Pass(Gate),
+    /// One write to the connection, and the usage known to its reader after it.
+    Write {
+        bytes: Bytes,
+        reported: Usage,
+    },
+    Leave(Farewell),
+}
+
+/// The end of the connection, other than by HTTP.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    /// Written as they are, in place of HTTP.
+    pub(super) last_words: Bytes,
+    pub(super) manner: Manner,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    Reset,
+    Close,
+    Silence,
+}
+
+/// Bytes that belong together: an event, or a whole body.
+#[derive(Debug)]
+struct Piece {
+    bytes: Vec<u8>,
+    reported: Usage,
+}
+
+impl Farewell {
+    fn new(manner: Manner) -> Self {
+        Self {
+            last_words: Bytes::new(),
+            manner,
+        }
+    }
+}
+
+/// None when the answer ends by HTTP's own means.
+fn manner(how: &How) -> Option<Manner> {
+    match how {
+        How::Reset => Some(Manner::Reset),
+        How::Close => Some(Manner::Close),
+        How::Silence => Some(Manner::Silence),
+        How::Clean | How::Error(_) => None,
+    }
+}
+
+/// Writes the score for an answer; `answer` is none for replies that are no
+/// HTTP.
+pub(super) fn compose(
+    request: &Received,
+    reply: &Reply,
+    answer: Option<Answer>,
+    usual_pace: Pace,
+) -> Score {
+    let pace = reply.pace.unwrap_or(usual_pace);
+    let leave_at_once = |farewell| Score {
+        head_after: pace.head(),
+        opening: Opening::Leave(farewell),
+        steps: VecDeque::new(),
+        model: String::new(),
+    };
+    let farewell = reply.ending.as_ref().and_then(|end| manner(&end.how));
+    let Some(mut answer) = answer else {
+        let Content::Raw(text) = &reply.content else {
+            return leave_at_once(Farewell::new(Manner::Close));
+        };
+        return leave_at_once(Farewell {
+            last_words: text.clone().into(),
+            manner: farewell.unwrap_or(Manner::Close),
+        });
+    };
+    if let Some(Ending { at: At::Start, how }) = &reply.ending
+        && let Some(manner) = manner(how)
+    {
+        return leave_at_once(Farewell::new(manner));
+    }
+
+    let is_stream = matches!(answer.body, Body::Events(_));
+    let encoding = chosen(reply.encoding, request.header("accept-encoding"));
+    if let Some(name) = encoding.name() {
+        answer
+            .headers
+            .push(("content-encoding".into(), name.into()));
+        answer
+            .headers
+            .push(("vary".into(), "accept-encoding".into()));
+    }
+    let pieces = pieces(answer.body, reply.ending.as_ref(), &request.request_id);
+    let pieces = encode(pieces, Encoder::new(encoding));
+    if !is_stream && reply.framing == Framing::ContentLength {
+        let length: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+        answer
+            .headers
+            .push(("content-length".into(), length.to_string()));
+    }
+    let mut writes = spread(pieces, reply.writes);
+    if let Some(Ending {
+        at: At::Bytes(limit),
+        ..
+    }) = reply.ending
+    {
+        cut(&mut writes, limit);
+    }
+    let mut steps = VecDeque::new();
+    for (index, write) in writes.into_iter().enumerate() {
+        let wait = pace.event(index);
+        if !wait.is_zero() {
+            steps.push_back(Step::Wait(wait));
+        }
+        if let Some(gate) = &reply.gate {
+            steps.push_back(Step::Pass(gate.clone()));
+        }
+        steps.push_back(Step::Write {
+            bytes: write.bytes.into(),
+            reported: write.reported,
+        });
+    }
+    if let Some(manner) = farewell {
+        steps.push_back(Step::Leave(Farewell::new(manner)));
+    }
+    Score {
+        head_after: pace.head(),
+        opening: Opening::Head {
+            status: answer.status,
+            headers: answer.headers,
+        },
+        steps,
+        model: answer.model,
+    }
+}
+
+/// The body in pieces, as far as the ending lets it come.
+fn pieces(body: Body, ending: Option<&Ending>, request_id: &str) -> Vec<Piece> {
+    let mut pieces: Vec<_> = match body {
+        Body::Events(events) => events
+            .into_iter()
+            .map(|event| Piece {
+                bytes: event.text.into(),
+                reported: event.reported,
+            })
+            .collect(),
+        Body::Whole { text, reported } => vec![Piece {
+            bytes: text.into(),
+            reported,
+        }],
+    };
+    let Some(Ending { at, how }) = ending else {
+        return pieces;
+    };
+    match at {
+        At::Start => pieces.clear(),
+        At::Events(count) => pieces.truncate(*count),
+        At::Bytes(_) | At::End => {}
+    }
+    if let How::Error(error) = how {
+        let reported = pieces
+            .last()
+            .map_or_else(Usage::default, |last| last.reported);
+        pieces.push(Piece {
+            bytes: event_text("error", &error_json(error, request_id)).into(),
+            reported,
+        });
+    }
+    pieces
+}
+
+/// Compresses piece by piece, so that each can be read as soon as it arrives.
+fn encode(pieces: Vec<Piece>, mut encoder: Encoder) -> Vec<Piece> {
+    let mut encoded: Vec<_> = pieces
+        .into_iter()
+        .map(|piece| Piece {
+            bytes: encoder.encode(&piece.bytes),
+            ..piece
+        })
+        .collect();
+    if let Some(last) = encoded.last_mut() {
+        last.bytes.extend(encoder.finish());
+    }
+    encoded
+}
+
+fn spread(pieces: Vec<Piece>, writes: Writes) -> Vec<Piece> {
+    match writes {
+        Writes::EachEvent => pieces,
+        Writes::Events(count) => joined(pieces, count.max(1)),
+        Writes::AtOnce => joined(pieces, usize::MAX),
+        Writes::Bytes(count) => split(pieces, count.max(1)),
+    }
+}
+
+fn joined(pieces: Vec<Piece>, count: usize) -> Vec<Piece> {
+    let mut writes: Vec<Piece> = Vec::new();
+    for (index, piece) in pieces.into_iter().enumerate() {
+        match writes.last_mut() {
+            Some(last) if index % count != 0 => {
+                last.bytes.extend(piece.bytes);
+                last.reported = piece.reported;
+            }
+            _ => writes.push(piece),
+        }
+    }
+    writes
+}
+
+fn split(pieces: Vec<Piece>, count: usize) -> Vec<Piece> {
+    let mut writes = Vec::new();
+    let mut reported = Usage::default();
+    for piece in pieces {
+        let mut parts = piece.bytes.chunks(count).peekable();
+        while let Some(part) = parts.next() {
+            if parts.peek().is_none() {
+                reported = piece.reported;
+            }
+            writes.push(Piece {
+                bytes: part.to_vec(),
+                reported,
+            });
+        }
+    }
+    writes
+}
+
+/// Keeps the first `limit` bytes.
+fn cut(writes: &mut Vec<Piece>, limit: usize) {
+    let mut left = limit;
+    let mut reported = Usage::default();
+    writes.retain_mut(|write| {
+        if write.bytes.len() > left {
+            write.bytes.truncate(left);
+            write.reported = reported;
+        }
+        reported = write.reported;
+        left -= write.bytes.len();
+        !write.bytes.is_empty()
+    });
+}

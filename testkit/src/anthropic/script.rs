@@ -1,0 +1,134 @@
+//! Which request gets which reply.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+
+use super::{record::Received, reply::Reply};
+
+/// The rules of one simulator. Clones share them, so that a test can go on
+/// scripting while the simulator runs.
+///
+/// A request takes the first rule that fits it and is not used up; without one
+/// it gets [`Reply::answer`].
+#[derive(Debug, Clone, Default)]
+pub struct Script(Arc<Mutex<Vec<Rule>>>);
+
+/// A reply, and the requests it is for. An empty condition fits every request.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The path without the query.
+    #[serde(default = "messages")]
+    path: String,
+    /// Text that occurs in the body.
+    #[serde(default)]
+    body_contains: String,
+    /// How many requests it is for; none: all from now on.
+    #[serde(default = "once")]
+    times: Option<u32>,
+    #[serde(default)]
+    reply: Reply,
+}
+
+fn messages() -> String {
+    "/v1/messages".to_owned()
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "serde wants the type of the field"
+)]
+fn once() -> Option<u32> {
+    Some(1)
+}
+
+impl Rule {
+    /// For the next `POST /v1/messages` only.
+    pub fn once(reply: Reply) -> Self {
+        Self {
+            path: messages(),
+            body_contains: String::new(),
+            times: once(),
+            reply,
+        }
+    }
+
+    /// For every `POST /v1/messages`.
+    pub fn always(reply: Reply) -> Self {
+        Self {
+            times: None,
+            ..Self::once(reply)
+        }
+    }
+
+    #[must_use]
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// For requests to this path instead.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
+    /// Only for requests with this text in their body.
+    #[must_use]
+    pub fn body_contains(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.body_contains);
+        self
+    }
+
+    fn fits(&self, request: &Received) -> bool {
+        self.times != Some(0)
+            && self.path == request.path_without_query()
+            && (self.body_contains.is_empty()
+                || memchr::memmem::find(&request.body, self.body_contains.as_bytes()).is_some())
+    }
+}
+
+impl Script {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next `POST /v1/messages` that has no reply yet gets this one.
+    pub fn then(&self, reply: Reply) -> &Self {
+        self.rule(Rule::once(reply))
+    }
+
+    /// Every `POST /v1/messages` gets this, after the replies before it.
+    pub fn always(&self, reply: Reply) -> &Self {
+        self.rule(Rule::always(reply))
+    }
+
+    pub fn rule(&self, rule: Rule) -> &Self {
+        self.rules().push(rule);
+        self
+    }
+
+    /// Forgets all rules and takes these.
+    pub fn replace(&self, rules: impl IntoIterator<Item = Rule>) {
+        *self.rules() = rules.into_iter().collect();
+    }
+
+    pub(super) fn reply_to(&self, request: &Received) -> Reply {
+        let mut rules = self.rules();
+        let Some(rule) = rules.iter_mut().find(|rule| rule.fits(request)) else {
+            return Reply::answer();
+        };
+        if let Some(times) = &mut rule.times {
+            *times -= 1;
+        }
+        let reply = rule.reply.clone();
+        rules.retain(|rule| rule.times != Some(0));
+        reply
+    }
+
+    fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Rule>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

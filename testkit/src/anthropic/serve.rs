@@ -1,0 +1,285 @@
+//! Connections: accepts them, lets hyper speak HTTP on them, and plays scores.
+
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::{Request, Response, Version};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    answer::{Answer, answer},
+    control,
+    record::{Received, Record},
+    reply::{ApiError, Pace},
+    request::MAX_BODY_BYTES,
+    score::{self, Farewell, Opening, Score, Step},
+    script::Script,
+    usage::{Cache, Usage},
+    wire::{Stream, Wire, part},
+};
+
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) script: Script,
+    pub(super) record: Record,
+    pub(super) cache: Mutex<Cache>,
+    pub(super) pace: Pace,
+}
+
+/// What the requests of one connection share.
+#[derive(Debug)]
+struct Link {
+    /// All written bytes are with the kernel.
+    flushed: Arc<Notify>,
+    /// Takes the connection away from hyper.
+    leave: mpsc::Sender<Farewell>,
+}
+
+/// Accepts until it is dropped, and drops all connections then.
+pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                // Out of file descriptors, most likely: the next one may work.
+                let Ok((tcp, _)) = accepted else { continue };
+                connections.spawn(connection(tcp, tls.clone(), Arc::clone(&state)));
+            }
+            Some(_ended) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Counts a connection as open while it lives.
+struct Open(Arc<State>);
+
+impl Open {
+    fn new(state: Arc<State>) -> Self {
+        state.record.count(|counts| {
+            counts.connections_opened += 1;
+            counts.connections_open += 1;
+        });
+        Self(state)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.record.count(|counts| counts.connections_open -= 1);
+    }
+}
+
+async fn connection(tcp: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    let open = Open::new(Arc::clone(&state));
+    // A client that breaks the protocol or leaves is no concern of ours.
+    let _ = speak(tcp, tls, state).await;
+    drop(open);
+}
+
+async fn speak(tcp: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let stream: Stream = match tls {
+        None => Box::new(tcp),
+        Some(tls) => Box::new(tls.accept(tcp).await?),
+    };
+    let flushed = Arc::new(Notify::new());
+    let (wire, returned) = Wire::lend(stream, Arc::clone(&flushed));
+    let (leave, mut leaving) = mpsc::channel(1);
+    let link = Arc::new(Link { flushed, leave });
+    let service = service_fn(|request| {
+        let (state, link) = (Arc::clone(&state), Arc::clone(&link));
+        async move { Ok::<_, Farewelled>(respond(request, state, link).await) }
+    });
+    let server = auto::Builder::new(TokioExecutor::new());
+    let farewell = tokio::select! {
+        _ended = server.serve_connection(TokioIo::new(wire), service) => return Ok(()),
+        farewell = leaving.recv() => farewell,
+    };
+    match (farewell, returned.await) {
+        (Some(farewell), Ok(stream)) => part(stream, farewell).await,
+        _ => Ok(()),
+    }
+}
+
+/// Never happens.
+type Farewelled = Infallible;
+
+async fn respond(request: Request<Incoming>, state: Arc<State>, link: Arc<Link>) -> Response<Body> {
+    let version = request.version();
+    let (head, body) = request.into_parts();
+    let received =
+        |body| Received::new(version, head.method.clone(), &head.uri, &head.headers, body);
+    let request = match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(body) => received(body.to_bytes()),
+        Err(_too_large_or_gone) => {
+            let error = ApiError::of_status(413);
+            let request = received(Bytes::new());
+            let answer = Answer::error(&error, &request.request_id);
+            let score = score::compose(&request, &Default::default(), Some(answer), state.pace);
+            return play(score, request, state, link).await;
+        }
+    };
+    if request.path.starts_with("/_") {
+        return control::respond(&request, &state);
+    }
+    let reply = state.script.reply_to(&request);
+    state.record.request(request.clone());
+    let answer = {
+        let mut cache = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        answer(&request, &reply, &mut cache)
+    };
+    let score = score::compose(&request, &reply, answer, state.pace);
+    play(score, request, state, link).await
+}
+
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed_unsync()
+}
+
+async fn play(
+    score: Score,
+    request: Received,
+    state: Arc<State>,
+    link: Arc<Link>,
+) -> Response<Body> {
+    let mut performance = Performance {
+        steps: score.steps,
+        is_flushing: false,
+        reported: Usage::default(),
+        model: score.model,
+        is_over: false,
+        request,
+        state,
+        link,
+    };
+    if !score.head_after.is_zero() {
+        sleep(score.head_after).await;
+    }
+    let (status, headers) = match score.opening {
+        Opening::Head { status, headers } => (status, headers),
+        Opening::Leave(farewell) => return performance.leave(farewell).await,
+    };
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    let frames = stream::unfold(performance, |mut performance| async {
+        let bytes = performance.next_write().await?;
+        Some((Ok(Frame::data(bytes)), performance))
+    });
+    // A script may name headers that HTTP does not have.
+    response
+        .body(StreamBody::new(frames.boxed()).boxed_unsync())
+        .unwrap_or_else(|error| {
+            let mut response = Response::new(full(error.to_string()));
+            *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
+            response
+        })
+}
+
+/// A score that is being played.
+struct Performance {
+    steps: std::collections::VecDeque<Step>,
+    is_flushing: bool,
+    reported: Usage,
+    model: String,
+    is_over: bool,
+    request: Received,
+    state: Arc<State>,
+    link: Arc<Link>,
+}
+
+impl Performance {
+    async fn next_write(&mut self) -> Option<Bytes> {
+        if std::mem::take(&mut self.is_flushing) {
+            self.flush().await;
+        }
+        while let Some(step) = self.steps.pop_front() {
+            match step {
+                Step::Wait(duration) => sleep(duration).await,
+                Step::Pass(gate) => gate.pass().await,
+                Step::Write { bytes, reported } => {
+                    self.report(reported);
+                    self.is_flushing = true;
+                    return Some(bytes);
+                }
+                Step::Leave(farewell) => self.leave(farewell).await,
+            }
+        }
+        self.finish();
+        None
+    }
+
+    /// So that a write is not merged with the next one, and nothing is lost
+    /// when the connection is cut.
+    async fn flush(&self) {
+        if self.request.version == Version::HTTP_2 {
+            // Written by another task, as soon as the client's window allows.
+            tokio::task::yield_now().await;
+        } else {
+            // hyper writes and flushes after it was told to wait.
+            self.link.flushed.notified().await;
+        }
+    }
+
+    fn report(&mut self, reported: Usage) {
+        if reported == self.reported {
+            return;
+        }
+        self.state.record.report(
+            &self.request.request_id,
+            &self.model,
+            self.reported,
+            reported,
+        );
+        self.reported = reported;
+    }
+
+    async fn leave<T>(&mut self, farewell: Farewell) -> T {
+        use super::score::Manner;
+        if farewell.manner != Manner::Silence || !farewell.last_words.is_empty() {
+            self.finish();
+            // Full: another request has asked for the same already.
+            let _ = self.link.leave.try_send(farewell);
+        }
+        std::future::pending().await
+    }
+
+    fn finish(&mut self) {
+        self.is_over = true;
+        self.state
+            .record
+            .count(|counts| counts.answers_finished += 1);
+    }
+}
+
+impl Drop for Performance {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.state
+                .record
+                .count(|counts| counts.answers_abandoned += 1);
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A certificate authority of our own, for one run.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+/// Makes an acceptor for `localhost` and `127.0.0.1` that offers HTTP/2 and
+/// HTTP/1.1, and the authority that a client must trust, as PEM.
+pub(super) fn acceptor() -> anyhow::Result<(TlsAcceptor, String)> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
+
+    let key = PrivateKeyDer::try_from(key.serialize_der())
+        .map_err(anyhow::Error::msg)
+        .context("the generated key is not understood")?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok((TlsAcceptor::from(Arc::new(config)), authority.pem()))
+}

@@ -1,0 +1,119 @@
+//! A connection that can be taken back from hyper, to end it as no HTTP server
+//! would.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+    sync::{Notify, oneshot},
+};
+use tokio_rustls::server::TlsStream;
+
+use super::score::{Farewell, Manner};
+
+/// A TCP connection, with or without TLS.
+pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+    fn tcp(&self) -> &TcpStream;
+}
+
+pub(super) type Stream = Box<dyn Transport>;
+
+/// What hyper reads and writes. When hyper is done with it, the stream goes
+/// back to whoever lent it.
+pub(super) struct Wire {
+    stream: Option<Stream>,
+    back: Option<oneshot::Sender<Stream>>,
+    flushed: Arc<Notify>,
+}
+
+impl Transport for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Transport for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+impl Wire {
+    /// Lends a stream; tells `flushed` whenever all that was written is with
+    /// the kernel.
+    pub(super) fn lend(stream: Stream, flushed: Arc<Notify>) -> (Self, oneshot::Receiver<Stream>) {
+        let (back, returned) = oneshot::channel();
+        let wire = Self {
+            stream: Some(stream),
+            back: Some(back),
+            flushed,
+        };
+        (wire, returned)
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut Stream>> {
+        self.stream
+            .as_mut()
+            .map(Pin::new)
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let (Some(stream), Some(back)) = (self.stream.take(), self.back.take()) {
+            // Nobody waits when the whole simulator is dropped.
+            let _ = back.send(stream);
+        }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream()?.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.stream()?.poll_flush(cx))?;
+        self.flushed.notify_waiters();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_shutdown(cx)
+    }
+}
+
+/// Ends a connection. With [`Manner::Silence`] the client must end it.
+pub(super) async fn part(mut stream: Stream, farewell: Farewell) -> io::Result<()> {
+    stream.write_all(&farewell.last_words).await?;
+    stream.flush().await?;
+    match farewell.manner {
+        Manner::Reset => stream.tcp().set_zero_linger(),
+        Manner::Close => stream.shutdown().await,
+        Manner::Silence => {
+            tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+            Ok(())
+        }
+    }
+}

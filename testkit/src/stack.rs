@@ -1,0 +1,422 @@
+//! The whole system as real processes: control, and any number of proxies.
+//!
+//! [`Stack`] is what an end-to-end test starts: everything on addresses of its
+//! own, gone with the test. The parts below it also serve the launcher of
+//! `make run` and `make demo`.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::postgres::Database;
+
+pub mod admin;
+pub mod service;
+
+use admin::Admin;
+use service::{Plan, Service};
+
+pub const ADMIN_USERNAME: &str = "admin";
+
+/// Where the programs are.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    pub control: PathBuf,
+    pub proxy: PathBuf,
+    pub simulator: PathBuf,
+}
+
+/// What both processes must know and nobody else.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Secrets {
+    pub key_hasher_secret: String,
+    pub sync_token: String,
+    pub jwt_secret: String,
+    pub admin_password: String,
+    pub admin_password_hash: String,
+}
+
+/// Where control listens.
+#[derive(Debug, Clone, Copy)]
+pub struct ControlAddresses {
+    pub admin: SocketAddr,
+    pub grpc: SocketAddr,
+    pub ops: SocketAddr,
+}
+
+/// Where a proxy listens.
+#[derive(Debug, Clone, Copy)]
+pub struct ProxyAddresses {
+    pub listen: SocketAddr,
+    pub ops: SocketAddr,
+}
+
+/// How to start the two kinds of process.
+#[derive(Debug, Clone)]
+pub struct Blueprint {
+    pub programs: Programs,
+    pub secrets: Secrets,
+    /// What the processes get from us beside their own settings.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where the logs go.
+    pub folder: PathBuf,
+}
+
+/// A running system with a database of its own.
+#[derive(Debug)]
+pub struct Stack {
+    // In the order in which they stop.
+    proxies: Vec<Proxy>,
+    control: Option<Service>,
+    control_plan: Plan,
+    admin: Admin,
+    control_addresses: ControlAddresses,
+    database: Database,
+    folder: TempDir,
+}
+
+/// A proxy, running or ended.
+#[derive(Debug)]
+pub struct Proxy {
+    pub addresses: ProxyAddresses,
+    pub service: Service,
+}
+
+impl Programs {
+    /// The programs beside the running one: `target/<profile>`.
+    ///
+    /// # Errors
+    /// When the running program cannot be found.
+    pub fn beside_ours() -> Result<Self> {
+        let ours = std::env::current_exe().context("find our own program")?;
+        let folder = ours
+            .ancestors()
+            .skip(1)
+            .find(|folder| folder.file_name().is_none_or(|name| name != "deps"))
+            .context("a program without a folder")?;
+        Ok(Self {
+            control: folder.join("claude-code-control"),
+            proxy: folder.join("claude-code-proxy"),
+            simulator: folder.join("simulator"),
+        })
+    }
+}
+
+impl Secrets {
+    /// # Errors
+    /// When control cannot hash the password.
+    pub fn generate(programs: &Programs) -> Result<Self> {
+        let admin_password = random_text();
+        Ok(Self {
+            key_hasher_secret: random_text(),
+            sync_token: random_text(),
+            jwt_secret: random_text(),
+            admin_password_hash: hash_password(&programs.control, &admin_password)?,
+            admin_password,
+        })
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+impl Blueprint {
+    #[must_use]
+    pub fn control(
+        &self,
+        addresses: &ControlAddresses,
+        database_url: &str,
+        public_url: &str,
+    ) -> Plan {
+        let secrets = &self.secrets;
+        let settings = [
+            ("PROXY_DATABASE_URL", database_url.to_owned()),
+            ("PROXY_PUBLIC_URL", public_url.to_owned()),
+            ("PROXY_ADMIN_ADDR", addresses.admin.to_string()),
+            ("PROXY_GRPC_ADDR", addresses.grpc.to_string()),
+            ("PROXY_CONTROL_OPS_ADDR", addresses.ops.to_string()),
+            ("PROXY_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
+            (
+                "PROXY_ADMIN_PASSWORD_HASH",
+                secrets.admin_password_hash.clone(),
+            ),
+            ("PROXY_JWT_SECRET", secrets.jwt_secret.clone()),
+        ];
+        Plan {
+            name: "control",
+            program: self.programs.control.clone(),
+            arguments: vec!["serve".into()],
+            environment: self.environment(settings),
+            log: self.folder.join("control.log"),
+            ready_url: format!("{}/readyz", url(addresses.ops)),
+        }
+    }
+
+    #[must_use]
+    pub fn proxy(
+        &self,
+        addresses: &ProxyAddresses,
+        control: SocketAddr,
+        plan_api_url: Option<&str>,
+    ) -> Plan {
+        let settings = [
+            ("PROXY_LISTEN_ADDR", addresses.listen.to_string()),
+            ("PROXY_OPS_ADDR", addresses.ops.to_string()),
+            ("PROXY_CONTROL_URL", url(control)),
+        ];
+        let upstream = plan_api_url.map(|url| ("PROXY_PLAN_API_URL", url.to_owned()));
+        Plan {
+            name: "proxy",
+            program: self.programs.proxy.clone(),
+            arguments: Vec::new(),
+            environment: self.environment(settings.into_iter().chain(upstream)),
+            log: self.folder.join("proxy.log"),
+            ready_url: format!("{}/readyz", url(addresses.ops)),
+        }
+    }
+
+    fn environment(
+        &self,
+        settings: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Vec<(OsString, OsString)> {
+        let shared = [
+            (
+                "PROXY_KEY_HASHER_SECRET",
+                self.secrets.key_hasher_secret.clone(),
+            ),
+            ("PROXY_SYNC_TOKEN", self.secrets.sync_token.clone()),
+        ];
+        let ours = shared
+            .into_iter()
+            .chain(settings)
+            .map(|(name, value)| (name.into(), value.into()));
+        self.environment.iter().cloned().chain(ours).collect()
+    }
+}
+
+impl ControlAddresses {
+    /// # Errors
+    /// When the system has no free port.
+    pub fn free() -> Result<Self> {
+        Ok(Self {
+            admin: free_address()?,
+            grpc: free_address()?,
+            ops: free_address()?,
+        })
+    }
+}
+
+impl ProxyAddresses {
+    /// # Errors
+    /// When the system has no free port.
+    pub fn free() -> Result<Self> {
+        Ok(Self {
+            listen: free_address()?,
+            ops: free_address()?,
+        })
+    }
+}
+
+impl Stack {
+    /// Starts control and `proxies` proxies, which send to `plan_api_url`, and
+    /// waits until all are ready.
+    ///
+    /// # Errors
+    /// When a part does not start; the error holds the end of its log.
+    pub async fn start(proxies: usize, plan_api_url: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let programs = Programs::beside_ours()?;
+        let blueprint = Blueprint {
+            secrets: Secrets::generate(&programs)?,
+            programs,
+            environment: Vec::new(),
+            folder: folder.path().to_owned(),
+        };
+        let database = Database::create().await?;
+        let control_addresses = ControlAddresses::free()?;
+        let proxies = (0..proxies)
+            .map(|number| {
+                let addresses = ProxyAddresses::free()?;
+                let mut plan =
+                    blueprint.proxy(&addresses, control_addresses.grpc, Some(plan_api_url));
+                plan.log = folder.path().join(format!("proxy-{number}.log"));
+                Ok(Proxy {
+                    addresses,
+                    service: plan.start()?,
+                })
+            })
+            .collect::<Result<Vec<Proxy>>>()?;
+        let public_url = proxies.first().map(Proxy::url).unwrap_or_default();
+        let control_plan = blueprint.control(&control_addresses, database.url(), &public_url);
+        let control = control_plan.clone().start()?;
+        control.ready().await?;
+        for proxy in &proxies {
+            proxy.service.ready().await?;
+        }
+        let admin_url = url(control_addresses.admin);
+        let admin = Admin::sign_in(
+            &admin_url,
+            ADMIN_USERNAME,
+            &blueprint.secrets.admin_password,
+        )
+        .await?;
+        Ok(Self {
+            proxies,
+            control: Some(control),
+            control_plan,
+            admin,
+            control_addresses,
+            database,
+            folder,
+        })
+    }
+
+    #[must_use]
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    #[must_use]
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// Takes a proxy out of the stack, to stop or to kill it.
+    pub fn remove_proxy(&mut self) -> Option<Proxy> {
+        self.proxies.pop()
+    }
+
+    #[must_use]
+    pub fn control_addresses(&self) -> ControlAddresses {
+        self.control_addresses
+    }
+
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Where the logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Stops control; the proxies go on.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub async fn stop_control(&mut self) -> Result<ExitStatus> {
+        self.control
+            .take()
+            .context("control is not running")?
+            .stop()
+            .await
+    }
+
+    /// Kills control, which gets no time to finish anything.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub async fn kill_control(&mut self) -> Result<ExitStatus> {
+        let control = self.control.take().context("control is not running")?;
+        control.process().signal(Signal::SIGKILL)?;
+        Ok(control.process().exited().await)
+    }
+
+    /// Starts control again, at its old addresses.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_control(&mut self) -> Result<()> {
+        ensure!(self.control.is_none(), "control is running");
+        let control = self.control_plan.clone().start()?;
+        control.ready().await?;
+        self.control = Some(control);
+        Ok(())
+    }
+}
+
+impl Proxy {
+    /// The address that a client is given, without a key.
+    #[must_use]
+    pub fn url(&self) -> String {
+        url(self.addresses.listen)
+    }
+
+    /// The address that a client with this key is given.
+    #[must_use]
+    pub fn base_url(&self, raw_key: &str) -> String {
+        format!("{}/ak/{raw_key}", self.url())
+    }
+}
+
+/// How to reach a listener from this machine.
+#[must_use]
+pub fn url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{address}")
+}
+
+/// # Errors
+/// When the client cannot be built.
+pub fn http_client() -> Result<reqwest::Client> {
+    // Required even for plain HTTP; fails when it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(reqwest::Client::builder().no_proxy().build()?)
+}
+
+/// An address that will still be free when a process binds it, also when it
+/// binds it for the second time: on Linux every number that starts with 127 is
+/// this machine, so each caller gets one of its own.
+///
+/// # Errors
+/// When the system has no free port.
+pub fn free_address() -> Result<SocketAddr> {
+    let ip = if cfg!(target_os = "linux") {
+        let [_, b, c, d] = rand::random::<[u8; 4]>();
+        Ipv4Addr::new(127, b, c, d.clamp(2, 254))
+    } else {
+        Ipv4Addr::LOCALHOST
+    };
+    Ok(TcpListener::bind((ip, 0))
+        .with_context(|| format!("find a free port of {ip}"))?
+        .local_addr()?)
+}
+
+fn random_text() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
+fn hash_password(control: &Path, password: &str) -> Result<String> {
+    let mut child = Command::new(control)
+        .arg("hash-password")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("start {}", control.display()))?;
+    let mut input = child.stdin.take().context("no standard input")?;
+    input.write_all(password.as_bytes())?;
+    drop(input);
+    let output = child.wait_with_output()?;
+    let hash = String::from_utf8(output.stdout)?.trim().to_owned();
+    ensure!(
+        output.status.success() && !hash.is_empty(),
+        "claude-code-control hash-password failed ({})",
+        output.status
+    );
+    Ok(hash)
+}

@@ -1,0 +1,122 @@
+//! The admin API, as an administrator's program uses it.
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+
+/// A signed-in administrator.
+#[derive(Clone)]
+pub struct Admin {
+    client: Client,
+    url: String,
+    token: String,
+}
+
+/// A key that was just issued.
+#[derive(Clone)]
+pub struct IssuedKey {
+    pub access_key_id: String,
+    pub raw_key: String,
+}
+
+impl Admin {
+    /// # Errors
+    /// When control cannot be reached or refuses the password.
+    pub async fn sign_in(url: &str, username: &str, password: &str) -> Result<Self> {
+        let client = super::http_client()?;
+        let request = client
+            .post(format!("{url}/admin/auth/login"))
+            .basic_auth(username, Some(password));
+        let answer = send(request).await.context("sign in")?;
+        let token = text(&answer, "access_token")?;
+        Ok(Self {
+            client,
+            url: url.to_owned(),
+            token,
+        })
+    }
+
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn create_user(&self, name: &str) -> Result<String> {
+        let user = self
+            .call(Method::POST, "/admin/users", Some(json!({ "name": name })))
+            .await?;
+        text(&user, "id")
+    }
+
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn issue_key(&self, user_id: &str) -> Result<IssuedKey> {
+        let path = format!("/admin/users/{user_id}/access-keys");
+        let key = self.call(Method::POST, &path, Some(json!({}))).await?;
+        Ok(IssuedKey {
+            access_key_id: text(&key, "id")?,
+            raw_key: text(&key, "raw_key")?,
+        })
+    }
+
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn revoke_key(&self, access_key_id: &str) -> Result<()> {
+        let path = format!("/admin/access-keys/{access_key_id}");
+        self.call(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
+        let mut request = self
+            .client
+            .request(method.clone(), format!("{}{path}", self.url))
+            .bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        send(request)
+            .await
+            .with_context(|| format!("{method} {path}"))
+    }
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for IssuedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IssuedKey")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn send(request: RequestBuilder) -> Result<Value> {
+    let response = request.send().await?;
+    let status = response.status();
+    let body = response.text().await?;
+    if !status.is_success() {
+        bail!("{status}: {body}");
+    }
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&body).with_context(|| format!("no JSON: {body}"))
+}
+
+fn text(answer: &Value, field: &str) -> Result<String> {
+    let value = answer.get(field).and_then(Value::as_str);
+    Ok(value
+        .with_context(|| format!("the answer has no {field}"))?
+        .to_owned())
+}

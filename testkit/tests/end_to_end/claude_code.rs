@@ -1,0 +1,157 @@
+//! Claude Code itself, in the versions that people have: the newest, and the
+//! last one in JavaScript.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{World, repository};
+
+/// How long one run may take; Claude Code's own patience is longer.
+const LIMIT_SECONDS: &str = "120";
+
+/// Claude Code with a home and a working folder of its own.
+pub(crate) struct ClaudeCode {
+    command: Vec<String>,
+    home: TempDir,
+    folder: TempDir,
+}
+
+impl ClaudeCode {
+    pub(crate) fn install(version: &str) -> Result<Self> {
+        let output = Command::new(repository().join("scripts/install-claude-code"))
+            .arg(repository().join(".state/claude"))
+            .arg(version)
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(Self {
+            command: String::from_utf8(output.stdout)?
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+            home: tempfile::tempdir()?,
+            folder: tempfile::tempdir()?,
+        })
+    }
+
+    /// Runs `claude -p` with the lines that a developer is given.
+    pub(crate) async fn run(
+        &self,
+        environment: &[(String, String)],
+        arguments: &[&str],
+    ) -> Result<String> {
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=5", LIMIT_SECONDS])
+            .args(&self.command)
+            .arg("-p")
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home.path())
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+            .env("DISABLE_TELEMETRY", "1")
+            .env("DISABLE_ERROR_REPORTING", "1")
+            .env("DISABLE_AUTOUPDATER", "1")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(std::process::Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        let stdout = String::from_utf8(output.stdout)?;
+        ensure!(
+            output.status.success(),
+            "claude {arguments:?} ended with {}: {stdout}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(stdout)
+    }
+}
+
+const VERSIONS: [&str; 2] = ["2.1.328", "2.1.112"];
+
+/// The lines that a developer of this world is given.
+fn lines(world: &World) -> Vec<(String, String)> {
+    vec![
+        ("ANTHROPIC_BASE_URL".to_owned(), world.base_url()),
+        ("ANTHROPIC_API_KEY".to_owned(), "sk-ant-test".to_owned()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_answers_a_question() -> Result<()> {
+    let world = World::start(1).await?;
+    for version in VERSIONS {
+        let claude = ClaudeCode::install(version)?;
+        let answer = claude
+            .run(&lines(&world), &["say: the proxy works"])
+            .await?;
+        assert_eq!(answer.trim(), "the proxy works", "Claude Code {version}");
+    }
+    world.until_all_is_counted().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_runs_a_tool() -> Result<()> {
+    let world = World::start(1).await?;
+    for version in VERSIONS {
+        let claude = ClaudeCode::install(version)?;
+        let arguments = [
+            "run: echo made by a tool | tee made.txt",
+            "--allowedTools",
+            "Bash",
+        ];
+        let answer = claude.run(&lines(&world), &arguments).await?;
+        let made = fs::read_to_string(claude.folder.path().join("made.txt"))
+            .with_context(|| format!("Claude Code {version} ran no tool, but said {answer}"))?;
+        assert_eq!(made, "made by a tool\n");
+        assert!(
+            answer.contains("made by a tool"),
+            "Claude Code {version} said {answer}"
+        );
+    }
+    world.until_all_is_counted().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_streams_an_answer_with_thinking() -> Result<()> {
+    let world = World::start(1).await?;
+    for version in VERSIONS {
+        let claude = ClaudeCode::install(version)?;
+        let arguments = [
+            "say: thought about it",
+            "--output-format=stream-json",
+            "--include-partial-messages",
+            "--verbose",
+        ];
+        let output = claude.run(&lines(&world), &arguments).await?;
+        let messages: Vec<Value> = output
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?;
+
+        let deltas = messages.iter().map(|message| &message["event"]["delta"]);
+        let has_signature = deltas
+            .clone()
+            .any(|delta| delta["type"] == "signature_delta");
+        assert!(
+            has_signature,
+            "Claude Code {version} saw no thinking: {output}"
+        );
+        let text: String = deltas.filter_map(|delta| delta["text"].as_str()).collect();
+        assert_eq!(text, "thought about it", "Claude Code {version}");
+        let result = messages.last().context("no output")?;
+        assert_eq!(result["subtype"], "success", "Claude Code {version}");
+        assert_eq!(
+            result["result"], "thought about it",
+            "Claude Code {version}"
+        );
+    }
+    world.until_all_is_counted().await
+}

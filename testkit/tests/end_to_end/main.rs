@@ -1,0 +1,12 @@
+//! The whole system as real processes: clients, proxies, control, Postgres.
+//! Only the Anthropic API is ours.
+
+mod claude_code;
+mod control_away;
+mod drain;
+mod launcher;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a field that a JSON value lacks reads as null"
+)]
+mod support;

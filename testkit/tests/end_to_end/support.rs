@@ -1,0 +1,212 @@
+//! A stack in front of a simulator, with a user and a key, and what tests ask of it.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use testkit::{
+    anthropic::{Ledger, Simulator, Usage},
+    stack::{self, Proxy, Stack, admin::IssuedKey},
+};
+
+/// When a thing that must happen has not happened by then, it never will.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Everything that most tests need.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) simulator: Simulator,
+    pub(crate) key: IssuedKey,
+}
+
+/// What control has counted.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Counted {
+    pub(crate) requests: u64,
+    pub(crate) tokens: Usage,
+}
+
+impl World {
+    pub(crate) async fn start(proxies: usize) -> Result<Self> {
+        let simulator = Simulator::start().await?;
+        let stack = Stack::start(proxies, &simulator.url()).await?;
+        let user_id = stack.admin().create_user("Ada").await?;
+        let key = stack.admin().issue_key(&user_id).await?;
+        let world = Self {
+            stack,
+            simulator,
+            key,
+        };
+        world.until_in_force().await?;
+        Ok(world)
+    }
+
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.stack.proxies()[0]
+    }
+
+    /// What a developer sets `ANTHROPIC_BASE_URL` to.
+    pub(crate) fn base_url(&self) -> String {
+        self.proxy().base_url(&self.key.raw_key)
+    }
+
+    /// Waits until every proxy has applied the newest change.
+    pub(crate) async fn until_in_force(&self) -> Result<()> {
+        eventually("all proxies have applied the newest change", async || {
+            let answer = self.stack.admin().get("/admin/proxies").await?;
+            let items = answer["items"].as_array().context("no proxies")?;
+            let current = items.iter().filter(|proxy| proxy["is_behind"] == false);
+            Ok((current.count() == self.stack.proxies().len()).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until control has counted what the simulator has reported: not
+    /// less and not more.
+    pub(crate) async fn until_all_is_counted(&self) -> Result<()> {
+        let expected = Counted::from(self.simulator.ledger());
+        let counted = eventually("control has counted every request", async || {
+            Ok(Some(self.counted().await?).filter(|counted| counted.requests >= expected.requests))
+        })
+        .await;
+        let counted = match counted {
+            Ok(counted) => counted,
+            Err(error) => {
+                return Err(error.context(format!(
+                    "{:?} instead of {expected:?}",
+                    self.counted().await?
+                )));
+            }
+        };
+        ensure!(
+            counted == expected,
+            "counted {counted:?} instead of {expected:?}"
+        );
+        Ok(())
+    }
+
+    /// Waits until all is counted that any proxy still has to deliver, again or
+    /// for the first time: a proxy delivers in order, so a last request through
+    /// each comes after all of it.
+    pub(crate) async fn until_nothing_is_pending(&self) -> Result<()> {
+        for proxy in self.stack.proxies() {
+            ask_and_hear(&proxy.base_url(&self.key.raw_key), false).await?;
+        }
+        self.until_all_is_counted().await
+    }
+
+    /// Waits until a proxy that was told to stop takes no new requests.
+    pub(crate) async fn until_draining(&self, proxy: &Proxy) -> Result<()> {
+        let client = stack::http_client()?;
+        let url = format!("{}/readyz", stack::url(proxy.addresses.ops));
+        eventually("the proxy is not ready any more", async || {
+            let is_ready = client
+                .get(&url)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success());
+            Ok((!is_ready).then_some(()))
+        })
+        .await
+    }
+
+    pub(crate) async fn counted(&self) -> Result<Counted> {
+        let usage = self.stack.admin().get("/admin/usage").await?;
+        let totals = &usage["totals"];
+        let number = |name: &str| {
+            totals[name]
+                .as_u64()
+                .with_context(|| format!("no {name} in {usage}"))
+        };
+        Ok(Counted {
+            requests: number("requests")?,
+            tokens: Usage {
+                input_tokens: number("input_tokens")?,
+                output_tokens: number("output_tokens")?,
+                cache_read_tokens: number("cache_read_tokens")?,
+                cache_write_5m_tokens: number("cache_write_5m_tokens")?,
+                cache_write_1h_tokens: number("cache_write_1h_tokens")?,
+            },
+        })
+    }
+}
+
+impl From<Ledger> for Counted {
+    fn from(ledger: Ledger) -> Self {
+        Self {
+            requests: ledger.answers,
+            tokens: ledger.tokens,
+        }
+    }
+}
+
+/// Looks again and again until `look` finds something.
+pub(crate) async fn eventually<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let found = async {
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, found)
+        .await
+        .with_context(|| format!("waited in vain: {what}"))?
+}
+
+/// Sends one question as a client does whose base URL this is.
+pub(crate) async fn ask(base_url: &str, is_streaming: bool) -> Result<Response> {
+    let response = stack::http_client()?
+        .post(format!("{base_url}/v1/messages"))
+        .header("x-api-key", "sk-ant-test")
+        .header("anthropic-version", "2023-06-01")
+        .json(&json!({
+            "model": "claude-opus-5-5",
+            "max_tokens": 256,
+            "stream": is_streaming,
+            "messages": [{ "role": "user", "content": "say: one two three" }],
+        }))
+        .send()
+        .await?;
+    Ok(response)
+}
+
+/// Asks, and insists on a complete answer.
+pub(crate) async fn ask_and_hear(base_url: &str, is_streaming: bool) -> Result<()> {
+    let response = ask(base_url, is_streaming).await?;
+    ensure!(
+        response.status() == StatusCode::OK,
+        "{}: {}",
+        response.status(),
+        response.text().await?
+    );
+    let text = response.text().await?;
+    let end = if is_streaming {
+        "message_stop"
+    } else {
+        "end_turn"
+    };
+    ensure!(text.contains(end), "an incomplete answer: {text}");
+    Ok(())
+}
+
+/// The type of the error in an answer in the API's envelope.
+pub(crate) async fn error_type(response: Response) -> Result<String> {
+    let body: Value = response.json().await?;
+    Ok(body["error"]["type"]
+        .as_str()
+        .with_context(|| format!("no error in {body}"))?
+        .to_owned())
+}
+
+pub(crate) fn repository() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
