@@ -135,7 +135,8 @@ fn tls(settings: &Sync) -> Option<ServerTlsConfig> {
     let (Some(cert), Some(key)) = (&settings.sync_tls_cert, &settings.sync_tls_key) else {
         return None;
     };
-    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(cert.as_bytes(), key.as_bytes()));
+    let mut tls =
+        ServerTlsConfig::new().identity(Identity::from_pem(cert.as_bytes(), key.as_bytes()));
     if let Some(ca) = &settings.sync_tls_ca {
         tls = tls.client_ca_root(Certificate::from_pem(ca.as_bytes()));
     }

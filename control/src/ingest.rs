@@ -42,7 +42,11 @@ pub async fn ingest(
     };
 
     for event in &rejected {
-        tracing::warn!(event_id = hex::encode(&event.event_id), reason = event.reason, "ingest.rejected");
+        tracing::warn!(
+            event_id = hex::encode(&event.event_id),
+            reason = event.reason,
+            "ingest.rejected"
+        );
     }
     metrics::ingested(
         as_u64(new),

@@ -46,7 +46,11 @@ impl Page {
 impl Cursor {
     /// As it travels: opaque, safe in a URL.
     pub fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(format!("{}.{}", self.at.timestamp_micros(), self.id.simple()))
+        URL_SAFE_NO_PAD.encode(format!(
+            "{}.{}",
+            self.at.timestamp_micros(),
+            self.id.simple()
+        ))
     }
 }
 
@@ -95,7 +99,10 @@ mod tests {
 
     #[test]
     fn the_last_page_leads_nowhere() {
-        let page = Page { limit: 2, after: None };
+        let page = Page {
+            limit: 2,
+            after: None,
+        };
         let mut items = vec![1, 2];
         assert_eq!(page.cut(&mut items, |n| cursor(*n)), None);
         let mut items = vec![1, 2, 3];

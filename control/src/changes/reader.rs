@@ -9,9 +9,7 @@ use futures_util::TryStreamExt;
 use prost::Message;
 use proto::{
     line::timestamp,
-    sync::{
-        AccessKey, Delta, Kind, Resource, ResourceName, Snapshot, User, resource::Spec,
-    },
+    sync::{AccessKey, Delta, Kind, Resource, ResourceName, Snapshot, User, resource::Spec},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -151,11 +149,7 @@ impl Reader {
             .read_only()
             .run(async |connection| read_all(connection).await)
             .await?;
-        Ok(Everything {
-            at,
-            parts,
-            permit,
-        })
+        Ok(Everything { at, parts, permit })
     }
 }
 

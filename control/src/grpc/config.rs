@@ -116,7 +116,11 @@ impl ConfigService for Service {
             usage_dropped: saturated(report.usage_dropped),
             active_streams: saturated(report.active_streams),
         };
-        let mut connection = self.store.connection().await.map_err(|e| Status::from(&e))?;
+        let mut connection = self
+            .store
+            .connection()
+            .await
+            .map_err(|e| Status::from(&e))?;
         proxies::upsert(&mut connection, &report)
             .await
             .map_err(|error| Status::from(&error))?;
@@ -206,10 +210,13 @@ impl Watch {
 
     async fn send(&self, event: Event) -> Result<(), End> {
         let message = WatchResponse { event: Some(event) };
-        self.outgoing.send(message).await.map_err(|undelivered| match undelivered {
-            Undelivered::Gone => End::Gone,
-            Undelivered::TooSlow => End::TooSlow,
-        })
+        self.outgoing
+            .send(message)
+            .await
+            .map_err(|undelivered| match undelivered {
+                Undelivered::Gone => End::Gone,
+                Undelivered::TooSlow => End::TooSlow,
+            })
     }
 }
 
@@ -218,16 +225,19 @@ impl Watch {
 async fn news(heads: &mut HeadWatch, position: Position) {
     loop {
         let head = *heads.borrow_and_update();
-        if head.is_some_and(|head| {
-            head.epoch == position.epoch && head.revision > position.revision
-        }) {
+        if head
+            .is_some_and(|head| head.epoch == position.epoch && head.revision > position.revision)
+        {
             return;
         }
         if heads.changed().await.is_err() {
             // The listener has stopped, and so shall we.
             return future::pending().await;
         }
-        if heads.borrow().is_some_and(|head| head.epoch != position.epoch) {
+        if heads
+            .borrow()
+            .is_some_and(|head| head.epoch != position.epoch)
+        {
             return;
         }
     }

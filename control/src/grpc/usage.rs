@@ -76,11 +76,7 @@ impl Push {
         }
     }
 
-    async fn follow(
-        &mut self,
-        address: &str,
-        end: impl Future<Output = ()>,
-    ) -> Result<(), Status> {
+    async fn follow(&mut self, address: &str, end: impl Future<Output = ()>) -> Result<(), Status> {
         let mut end = std::pin::pin!(end);
         let mut is_greeted = false;
         loop {

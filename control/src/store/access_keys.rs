@@ -8,6 +8,8 @@ use diesel::{
     sql_types::{Bool, Integer},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
 
 text_enum! {
     /// What a key is good for.
-    pub enum Status {
+    pub enum AccessKeyStatus {
         Active = "active",
         Rotating = "rotating",
         Revoked = "revoked",
@@ -26,16 +28,19 @@ text_enum! {
 }
 
 /// A key as administrators see it.
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = live_access_keys)]
 pub struct AccessKey {
     pub id: Uuid,
     pub user_id: Uuid,
     pub name: Option<String>,
+    /// The key's first characters, to recognise it by.
     pub key_prefix: String,
-    pub status: Status,
+    pub status: AccessKeyStatus,
     pub created_at: DateTime<Utc>,
+    /// Chosen when the key was issued; null for no end.
     pub expires_at: Option<DateTime<Utc>>,
+    /// The end of the grace period of a key that was rotated.
     pub rotation_expires_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
 }
@@ -77,9 +82,13 @@ pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option
 
 /// Locks a key until the end of the transaction, so that its status holds while
 /// something is decided by it.
-pub async fn lock(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<Status>> {
+pub async fn lock(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<AccessKeyStatus>> {
     let status = access_keys::table
-        .filter(access_keys::id.eq(id).and(access_keys::deleted_at.is_null()))
+        .filter(
+            access_keys::id
+                .eq(id)
+                .and(access_keys::deleted_at.is_null()),
+        )
         .select(access_keys::status)
         .for_no_key_update()
         .first(connection)
@@ -99,7 +108,7 @@ pub async fn insert(connection: &mut AsyncPgConnection, key: &NewAccessKey<'_>) 
 pub async fn revoke(connection: &mut AsyncPgConnection, id: Uuid) -> Result<()> {
     diesel::update(access_keys::table.find(id))
         .set((
-            access_keys::status.eq(Status::Revoked),
+            access_keys::status.eq(AccessKeyStatus::Revoked),
             access_keys::revoked_at.eq(now),
         ))
         .execute(connection)
@@ -116,10 +125,10 @@ pub async fn revoke_all_of_user(
         .filter(
             access_keys::user_id
                 .eq(user_id)
-                .and(access_keys::status.ne(Status::Revoked)),
+                .and(access_keys::status.ne(AccessKeyStatus::Revoked)),
         )
         .set((
-            access_keys::status.eq(Status::Revoked),
+            access_keys::status.eq(AccessKeyStatus::Revoked),
             access_keys::revoked_at.eq(now),
         ))
         .execute(connection)
@@ -135,7 +144,7 @@ pub async fn retire(
 ) -> Result<()> {
     diesel::update(access_keys::table.find(id))
         .set((
-            access_keys::status.eq(Status::Rotating),
+            access_keys::status.eq(AccessKeyStatus::Rotating),
             access_keys::rotation_expires_at.eq(sql("now() + make_interval(secs => ")
                 .bind::<Integer, _>(grace_seconds)
                 .sql(")")),
@@ -151,8 +160,10 @@ pub async fn revoke_expired(connection: &mut AsyncPgConnection, limit: i64) -> R
     // Skipping what another replica has just locked keeps two of them from
     // waiting for each other.
     let expired = access_keys::table
-        .filter(access_keys::status.ne(Status::Revoked))
-        .filter(sql::<Bool>("least(expires_at, rotation_expires_at) <= now()"))
+        .filter(access_keys::status.ne(AccessKeyStatus::Revoked))
+        .filter(sql::<Bool>(
+            "least(expires_at, rotation_expires_at) <= now()",
+        ))
         .order(access_keys::id)
         .limit(limit)
         .for_update()
@@ -163,7 +174,7 @@ pub async fn revoke_expired(connection: &mut AsyncPgConnection, limit: i64) -> R
     let revoked = diesel::update(access_keys::table)
         .filter(access_keys::id.eq_any(expired))
         .set((
-            access_keys::status.eq(Status::Revoked),
+            access_keys::status.eq(AccessKeyStatus::Revoked),
             access_keys::revoked_at.eq(now),
         ))
         .execute(connection)

@@ -3,9 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper,
-    prelude::*,
-    sql_types::BigInt,
+    ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper, prelude::*, sql_types::BigInt,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::{Stream, TryStreamExt};

@@ -8,6 +8,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Result, schema::token_usage};
@@ -44,7 +45,7 @@ pub struct NewUsage {
 }
 
 /// One request, as it is shown.
-#[derive(Debug, Clone, Queryable, Selectable)]
+#[derive(Debug, Clone, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = token_usage)]
 pub struct Usage {
     pub event_id: Uuid,
@@ -314,7 +315,12 @@ mod tests {
     #[test]
     fn a_partition_is_known_by_its_name() {
         assert_eq!(month_of("token_usage_2026_11"), Some(day("2026-11-01")));
-        for name in ["token_usage_default", "token_usage", "users", "token_usage_2026_13"] {
+        for name in [
+            "token_usage_default",
+            "token_usage",
+            "users",
+            "token_usage_2026_13",
+        ] {
             assert_eq!(month_of(name), None, "{name}");
         }
     }
@@ -322,7 +328,10 @@ mod tests {
     #[test]
     fn a_month_is_old_only_when_its_last_day_is() {
         let time = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        assert!(!ends_before(day("2026-11-01"), time("2026-11-30T23:59:59Z")));
+        assert!(!ends_before(
+            day("2026-11-01"),
+            time("2026-11-30T23:59:59Z")
+        ));
         assert!(ends_before(day("2026-11-01"), time("2026-12-01T00:00:00Z")));
     }
 }

@@ -6,6 +6,8 @@ use diesel::{
     prelude::*,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -17,20 +19,20 @@ use crate::page::{Cursor, Page};
 
 text_enum! {
     /// Whether a user may use access keys. Deleted users are not shown at all.
-    pub enum Status {
+    pub enum UserStatus {
         Active = "active",
         Inactive = "inactive",
     }
 }
 
 /// A user who is not deleted.
-#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = live_users)]
 pub struct User {
     pub id: Uuid,
     pub name: String,
     pub description: Option<String>,
-    pub status: Status,
+    pub status: UserStatus,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     /// Keys that work or would work if the user were active.
@@ -58,7 +60,7 @@ pub struct UserPatch<'a> {
 pub struct Filter {
     /// Part of a name or description, in any case.
     pub search: Option<String>,
-    pub status: Option<Status>,
+    pub status: Option<UserStatus>,
 }
 
 impl Filter {
@@ -69,9 +71,7 @@ impl Filter {
             query = query.filter(
                 live_users::name
                     .ilike(pattern.clone())
-                    .or(live_users::description
-                        .ilike(pattern)
-                        .assume_not_null()),
+                    .or(live_users::description.ilike(pattern).assume_not_null()),
             );
         }
         if let Some(status) = self.status {
@@ -121,7 +121,7 @@ pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option
 
 /// Locks a user until the end of the transaction, so that its status holds while
 /// something is decided by it.
-pub async fn lock(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<Status>> {
+pub async fn lock(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<UserStatus>> {
     let status = users::table
         .filter(users::id.eq(id).and(users::deleted_at.is_null()))
         .select(users::status)
@@ -157,7 +157,7 @@ pub async fn patch(
 pub async fn set_status(
     connection: &mut AsyncPgConnection,
     id: Uuid,
-    status: Status,
+    status: UserStatus,
 ) -> Result<()> {
     diesel::update(users::table.find(id))
         .set((

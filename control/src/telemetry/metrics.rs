@@ -81,7 +81,11 @@ pub(super) fn describe() {
         Unit::Seconds,
         "Time to answer an admin API request, by method and route"
     );
-    describe_counter!(LOGINS, Unit::Count, "Logins by result: ok, refused, throttled");
+    describe_counter!(
+        LOGINS,
+        Unit::Count,
+        "Logins by result: ok, refused, throttled"
+    );
     describe_gauge!(
         DATABASE_CONNECTIONS,
         Unit::Count,
@@ -123,9 +127,9 @@ pub fn snapshot() {
     counter!(SNAPSHOTS).increment(1);
 }
 
-pub fn proxies(connected: u32, behind: u32) {
-    gauge!(PROXIES_CONNECTED).set(connected);
-    gauge!(PROXIES_BEHIND).set(behind);
+pub fn proxies(connected: usize, behind: usize) {
+    gauge!(PROXIES_CONNECTED).set(connected as f64);
+    gauge!(PROXIES_BEHIND).set(behind as f64);
 }
 
 pub fn ingested(new: u64, duplicate: u64, rejected: u64, duration: Duration) {
@@ -145,9 +149,9 @@ pub fn login(result: &'static str) {
     counter!(LOGINS, "result" => result).increment(1);
 }
 
-pub fn database_connections(busy: u32, idle: u32) {
-    gauge!(DATABASE_CONNECTIONS, "state" => "busy").set(busy);
-    gauge!(DATABASE_CONNECTIONS, "state" => "idle").set(idle);
+pub fn database_connections(busy: usize, idle: usize) {
+    gauge!(DATABASE_CONNECTIONS, "state" => "busy").set(busy as f64);
+    gauge!(DATABASE_CONNECTIONS, "state" => "idle").set(idle as f64);
 }
 
 pub fn job_failed(job: &'static str) {
