@@ -114,7 +114,7 @@ impl Secrets {
     /// # Errors
     /// When control cannot hash the password.
     pub fn generate(programs: &Programs) -> Result<Self> {
-        let admin_password = random_text();
+        let admin_password: String = random_text().chars().take(20).collect();
         Ok(Self {
             key_hasher_secret: random_text(),
             sync_token: random_text(),

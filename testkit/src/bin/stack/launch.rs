@@ -149,6 +149,7 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
     let password = &blueprint.secrets.admin_password;
     let admin = Admin::sign_in(&admin_url, ADMIN_USERNAME, password).await?;
     let members = state.members(mode.members(), &admin).await?;
+    admin.until_in_force(1).await?;
     let member = members.first().context("no first user")?;
     let usable = is_active(&admin, member)
         .await?
