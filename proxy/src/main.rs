@@ -44,9 +44,6 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
     let (log, _guard) = Log::start(&settings.log)?;
     let metrics = metrics::install()?;
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_other| anyhow::anyhow!("a TLS provider is installed already"))?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tracing::info!(files, ?settings, "starting");
