@@ -1,1 +1,92 @@
-fn main() {}
+//! `claude-code-control`: reads its settings and does one of a few things.
+
+use std::{
+    io::{self, BufRead},
+    process::ExitCode,
+};
+
+use anyhow::Context;
+use control::{
+    app::App,
+    http, password,
+    settings::{self, Cli, Command, Settings, Unusable},
+    store::{Store, changes, migrate::migrate},
+    telemetry,
+};
+use secrecy::SecretString;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// `EX_USAGE` of sysexits.h.
+const UNUSABLE_SETTINGS: u8 = 64;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = match settings::read() {
+        Ok(cli) => cli,
+        Err(Unusable::Asked(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Unusable::Invalid(line)) => {
+            eprintln!("claude-code-control: {line}");
+            return ExitCode::from(UNUSABLE_SETTINGS);
+        }
+    };
+    match run(cli).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("claude-code-control: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(settings) => {
+            telemetry::start_logs(&cli.log)?;
+            return serve(*settings).await;
+        }
+        Command::Migrate(database) => {
+            telemetry::start_logs(&cli.log)?;
+            migrate(&database.database_url).await?;
+        }
+        Command::Openapi => println!("{}", http::document().to_pretty_json()?),
+        Command::HashPassword => println!("{}", hash_password()?),
+        Command::NewEpoch(database) => {
+            let store = Store::new(database.database_url)?;
+            let epoch = changes::new_epoch(&mut *store.connection().await?).await?;
+            println!("{epoch}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until SIGTERM or SIGINT.
+async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = App::start(settings).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    if running.shutdown().await {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn hash_password() -> anyhow::Result<String> {
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .context("read the password from standard input")?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    anyhow::ensure!(
+        !password.is_empty(),
+        "the password on standard input is empty"
+    );
+    password::hash(&SecretString::from(password))
+}

@@ -1,0 +1,202 @@
+//! The running process: what is started in which order, and stopped in which.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_web::dev::ServerHandle;
+use anyhow::Context;
+use backon::{BackoffBuilder, ExponentialBuilder};
+use proto::access_key::Hasher;
+use secrecy::ExposeSecret;
+use tokio::{sync::watch, time};
+
+use crate::{
+    changes::{Head, listener, reader::Reader},
+    grpc, http, jobs, ops,
+    readiness::Readiness,
+    settings::{Pace, Settings},
+    store::{Store, migrate::migrate},
+    tasks::Tasks,
+};
+
+/// The control plane.
+#[derive(Debug)]
+pub struct App;
+
+/// A control plane that is running; dropped without [`Running::shutdown`] it
+/// stops with the runtime.
+#[derive(Debug)]
+pub struct Running {
+    pub admin_addr: SocketAddr,
+    pub grpc_addr: SocketAddr,
+    pub ops_addr: SocketAddr,
+    readiness: Readiness,
+    tasks: Tasks,
+    http: [ServerHandle; 2],
+    drain: Duration,
+}
+
+impl App {
+    /// Binds the ports and starts; the database may come later.
+    ///
+    /// # Errors
+    /// When a setting cannot be used or a port is taken.
+    pub async fn start(settings: Settings) -> anyhow::Result<Running> {
+        let pace = settings.pace;
+        let tasks = Tasks::default();
+        let store = Store::new(settings.database.database_url.clone())?;
+        let (head_sender, head) = watch::channel(None);
+        let readiness = Readiness::new(head.clone());
+
+        let (admin_listener, admin_addr) =
+            bind("PROXY_ADMIN_ADDR", settings.listeners.admin_addr).await?;
+        let (grpc_listener, grpc_addr) =
+            bind("PROXY_GRPC_ADDR", settings.listeners.grpc_addr).await?;
+        let (ops_listener, ops_addr) = bind(
+            "PROXY_CONTROL_OPS_ADDR",
+            settings.listeners.control_ops_addr,
+        )
+        .await?;
+
+        let grpc = grpc::server(
+            &settings.sync,
+            &pace,
+            grpc::config::Service {
+                store: store.clone(),
+                reader: Reader::new(store.clone()),
+                head: head.clone(),
+                tasks: tasks.clone(),
+                pace,
+            },
+            grpc::usage::Service {
+                store: store.clone(),
+                tasks: tasks.clone(),
+                pace,
+            },
+        )?;
+        let state = Arc::new(http::State {
+            store: store.clone(),
+            hasher: Hasher::new(settings.key_hasher_secret.expose_secret().as_bytes()),
+            sessions: http::Sessions::new(&settings.admin)?,
+            logins: http::Logins::default(),
+            head: head.clone(),
+            readiness: readiness.clone(),
+            public_url: settings.admin.public_url.clone(),
+        });
+        let (ops_server, ops_handle) =
+            ops::serve(readiness.clone(), store.clone(), ops_listener.into_std()?)?;
+        let (admin_server, admin_handle) = http::serve(state, admin_listener.into_std()?)?;
+
+        if settings.admin.admin_password_hash.is_weak() {
+            tracing::warn!(
+                "PROXY_ADMIN_PASSWORD_HASH is a SHA-256, which is fast to guess; \
+                 replace it with what `claude-code-control hash-password` prints"
+            );
+        }
+        tasks.spawn(serve_http("ops", ops_server));
+        tasks.spawn(serve_http("admin", admin_server));
+        tasks.spawn(grpc::serve(grpc, grpc_listener, tasks.stopping()));
+        tasks.spawn_until_stop(work(
+            tasks.clone(),
+            store,
+            head_sender,
+            readiness.clone(),
+            pace,
+            settings.usage_retention_days,
+        ));
+        tracing::info!(%admin_addr, %grpc_addr, %ops_addr, "control.started");
+        Ok(Running {
+            admin_addr,
+            grpc_addr,
+            ops_addr,
+            readiness,
+            tasks,
+            http: [admin_handle, ops_handle],
+            drain: pace.drain,
+        })
+    }
+}
+
+impl Running {
+    /// Waits until the tables are there and changes are followed.
+    pub async fn ready(&self) {
+        self.readiness.clone().ready().await;
+    }
+
+    /// Stops accepting, ends the proxies' streams, finishes what is being
+    /// answered or stored, and returns. False: something had to be cut.
+    pub async fn shutdown(self) -> bool {
+        tracing::info!("control.stopping");
+        self.tasks.stop();
+        let finish = async {
+            let [admin, ops] = &self.http;
+            tokio::join!(admin.stop(true), ops.stop(true));
+        };
+        let finished = time::timeout(self.drain, finish).await.is_ok();
+        let finished = self.tasks.finished_within(self.drain).await && finished;
+        tracing::info!(finished, "control.stopped");
+        finished
+    }
+}
+
+/// Names the setting when a port is taken.
+async fn bind(
+    variable: &str,
+    address: SocketAddr,
+) -> anyhow::Result<(tokio::net::TcpListener, SocketAddr)> {
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{variable}: cannot listen on {address}"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+async fn serve_http(name: &'static str, server: actix_web::dev::Server) {
+    if let Err(error) = server.await {
+        tracing::error!(
+            name,
+            error = &error as &dyn std::error::Error,
+            "http.failed"
+        );
+    }
+}
+
+/// What needs the database: migrates once it is there, then follows changes and
+/// does the jobs.
+async fn work(
+    tasks: Tasks,
+    store: Store,
+    head: watch::Sender<Option<Head>>,
+    readiness: Readiness,
+    pace: Pace,
+    usage_retention_days: u32,
+) {
+    migrate_when_possible(&store).await;
+    readiness.set_migrated();
+    jobs::start(
+        &tasks,
+        &store,
+        &head.subscribe(),
+        &pace,
+        usage_retention_days,
+    );
+    listener::listen(store.url().clone(), pace.poll, head).await;
+}
+
+/// Says once what it is waiting for, and again when that changes.
+async fn migrate_when_possible(store: &Store) {
+    let mut delays = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .without_max_times()
+        .with_jitter()
+        .build();
+    let mut said = String::new();
+    while let Err(error) = migrate(store.url()).await {
+        let reason = format!("{error:#}");
+        if reason != said {
+            tracing::warn!(reason, "database.waiting");
+            said = reason;
+        }
+        time::sleep(delays.next().unwrap_or(Duration::from_secs(5))).await;
+    }
+}

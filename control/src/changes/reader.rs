@@ -1,0 +1,268 @@
+//! What a proxy at some position needs, read in one transaction: head, log and
+//! rows belong to the same moment, so what a proxy holds afterwards is a state
+//! that the database has been in.
+
+use std::{collections::HashMap, sync::Arc};
+
+use diesel_async::AsyncPgConnection;
+use futures_util::TryStreamExt;
+use prost::Message;
+use proto::{
+    line::timestamp,
+    sync::{AccessKey, Delta, Kind, Resource, ResourceName, Snapshot, User, resource::Spec},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
+
+use super::{Position, digest::Digest};
+use crate::store::{
+    self, Store,
+    changes::{self, Change, SyncedResource},
+};
+
+/// Far below the 4 MiB at which a gRPC message is refused.
+const MAX_PART_BYTES: usize = 1 << 20;
+
+/// More changed resources than this are a snapshot's work: a delta is one
+/// message.
+const MAX_DELTA_RESOURCES: usize = 5_000;
+
+/// Each snapshot is held in memory until its proxy has taken it.
+const MAX_SNAPSHOTS: usize = 4;
+
+/// Reads for all watching proxies.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    store: Store,
+    digest: Arc<Digest>,
+    snapshots: Arc<Semaphore>,
+}
+
+/// How a proxy comes from its position to the head.
+#[derive(Debug)]
+pub enum Next {
+    /// It is there, and should hold what has this digest.
+    Heartbeat { digest: u64 },
+    /// This brings it to the given position.
+    Delta(Delta, Position),
+    /// It needs everything.
+    Snapshot,
+}
+
+/// Everything at one position.
+#[derive(Debug)]
+pub struct Everything {
+    pub at: Position,
+    /// At least one; the last one is complete.
+    pub parts: Vec<Snapshot>,
+    /// Gives room for another one when dropped.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// A row that is not what the schema promises.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} {id} cannot be sent to proxies: {reason}")]
+struct Unsendable {
+    kind: String,
+    id: Uuid,
+    reason: &'static str,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("a row is not what the schema promises")]
+    Row(#[source] anyhow::Error),
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<Unsendable> for Error {
+    fn from(error: Unsendable) -> Self {
+        Self::Row(error.into())
+    }
+}
+
+impl Reader {
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            digest: Arc::default(),
+            snapshots: Arc::new(Semaphore::new(MAX_SNAPSHOTS)),
+        }
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub async fn next(&self, position: Position) -> Result<Next, Error> {
+        let mut connection = self.store.connection().await?;
+        connection
+            .build_transaction()
+            .repeatable_read()
+            .read_only()
+            .run(async |connection| {
+                let head = changes::head(connection).await?;
+                if !head.continues(position) {
+                    return Ok(Next::Snapshot);
+                }
+                if head.position() == position {
+                    let digest = self.digest.at(position, connection).await?;
+                    return Ok(Next::Heartbeat { digest });
+                }
+                let limit = MAX_DELTA_RESOURCES + 1;
+                let changed = changes::since(connection, position.revision, limit).await?;
+                if changed.len() > MAX_DELTA_RESOURCES {
+                    return Ok(Next::Snapshot);
+                }
+                let (upserted, removed) = read_changed(connection, changed).await?;
+                Ok(Next::Delta(
+                    Delta {
+                        from_exclusive: position.revision.cast_unsigned(),
+                        to_inclusive: head.revision.cast_unsigned(),
+                        upserted,
+                        removed,
+                    },
+                    head.position(),
+                ))
+            })
+            .await
+    }
+
+    /// Waits while too many other proxies are being given everything.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn everything(&self) -> Result<Everything, Error> {
+        let permit = Arc::clone(&self.snapshots)
+            .acquire_owned()
+            .await
+            .map_err(|closed| Error::Row(closed.into()))?;
+        let mut connection = self.store.connection().await?;
+        let (at, parts) = connection
+            .build_transaction()
+            .repeatable_read()
+            .read_only()
+            .run(async |connection| read_all(connection).await)
+            .await?;
+        Ok(Everything { at, parts, permit })
+    }
+}
+
+/// The changed resources that are still visible, and the names of the others.
+async fn read_changed(
+    connection: &mut AsyncPgConnection,
+    changed: Vec<Change>,
+) -> Result<(Vec<Resource>, Vec<ResourceName>), Error> {
+    let mut ids_by_kind: HashMap<String, Vec<Uuid>> = HashMap::new();
+    for change in changed {
+        ids_by_kind.entry(change.kind).or_default().push(change.id);
+    }
+    let mut upserted = Vec::new();
+    let mut removed = Vec::new();
+    for (kind, mut absent) in ids_by_kind {
+        for row in changes::resources(connection, &kind, &absent).await? {
+            absent.retain(|id| *id != row.id);
+            upserted.push(resource(row)?);
+        }
+        for id in absent {
+            removed.push(name(&kind, id)?);
+        }
+    }
+    Ok((upserted, removed))
+}
+
+async fn read_all(connection: &mut AsyncPgConnection) -> Result<(Position, Vec<Snapshot>), Error> {
+    let at = changes::head(connection).await?.position();
+    let part = || Snapshot {
+        at: Some(at.into()),
+        resources: Vec::new(),
+        complete: false,
+    };
+    let mut parts = Vec::new();
+    let mut current = part();
+    let mut bytes = 0;
+    let mut rows = std::pin::pin!(changes::all_resources(connection).await?);
+    while let Some(row) = rows.try_next().await? {
+        let resource = resource(row)?;
+        // A few bytes more for the field's own header.
+        let len = resource.encoded_len() + 8;
+        if bytes + len > MAX_PART_BYTES && !current.resources.is_empty() {
+            parts.push(std::mem::replace(&mut current, part()));
+            bytes = 0;
+        }
+        bytes += len;
+        current.resources.push(resource);
+    }
+    current.complete = true;
+    parts.push(current);
+    Ok((at, parts))
+}
+
+fn resource(row: SyncedResource) -> Result<Resource, Unsendable> {
+    let name = name(&row.kind, row.id)?;
+    let broken = |reason| Unsendable {
+        kind: row.kind.clone(),
+        id: row.id,
+        reason,
+    };
+    let spec = match name.kind() {
+        Kind::AccessKey => Spec::AccessKey(AccessKey {
+            user_id: row
+                .user_id
+                .ok_or_else(|| broken("it has no user"))?
+                .to_string(),
+            key_hash: row.key_hash.ok_or_else(|| broken("it has no hash"))?,
+            expires_at: row.expires_at.map(timestamp),
+        }),
+        Kind::User => Spec::User(User {}),
+        Kind::Unspecified => return Err(broken("there is no such kind")),
+    };
+    Ok(Resource {
+        name: Some(name),
+        version: row.revision.cast_unsigned(),
+        spec: Some(spec),
+    })
+}
+
+fn name(kind: &str, id: Uuid) -> Result<ResourceName, Unsendable> {
+    let number = match kind {
+        "access_key" => Kind::AccessKey,
+        "user" => Kind::User,
+        _ => {
+            return Err(Unsendable {
+                kind: kind.to_owned(),
+                id,
+                reason: "there is no such kind",
+            });
+        }
+    };
+    Ok(ResourceName {
+        kind: number.into(),
+        id: id.to_string(),
+    })
+}
+
+impl From<Position> for proto::sync::Position {
+    fn from(position: Position) -> Self {
+        Self {
+            epoch: position.epoch.to_string(),
+            revision: position.revision.cast_unsigned(),
+        }
+    }
+}
+
+impl Position {
+    /// None for what cannot be a position of ours; such a proxy needs a
+    /// snapshot.
+    pub fn from_wire(position: &proto::sync::Position) -> Option<Self> {
+        Some(Self {
+            epoch: position.epoch.parse().ok()?,
+            revision: position.revision.try_into().ok()?,
+        })
+    }
+}

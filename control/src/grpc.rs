@@ -1,0 +1,163 @@
+//! The gRPC server for proxies: who may call, over which connection, and when it
+//! ends.
+
+pub mod caller;
+pub mod config;
+pub mod usage;
+
+use std::{future::Future, time::Duration};
+
+use anyhow::Context;
+use proto::sync::{
+    config_service_server::ConfigServiceServer, usage_service_server::UsageServiceServer,
+};
+use tokio::net::TcpListener;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{
+    Status,
+    transport::{
+        Certificate, Identity, Server, ServerTlsConfig,
+        server::{Router, TcpIncoming},
+    },
+};
+
+use self::caller::Token;
+use crate::{
+    settings::{Pace, Sync},
+    store,
+};
+
+/// Finds connections whose other end is gone without a word.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a handler puts its answers: the proxy takes one while the next waits.
+/// The place for the final word is kept, so that a proxy that is too slow can be
+/// told so.
+#[derive(Debug)]
+pub(crate) struct Outgoing<T> {
+    messages: tokio::sync::mpsc::Sender<Result<T, Status>>,
+    last: tokio::sync::mpsc::OwnedPermit<Result<T, Status>>,
+    timeout: Duration,
+}
+
+/// The stream of answers has ended from the other side.
+#[derive(Debug)]
+pub(crate) enum Undelivered {
+    /// The proxy went away.
+    Gone,
+    /// It has not taken a message in time.
+    TooSlow,
+}
+
+impl<T> Outgoing<T> {
+    pub(crate) fn new(
+        timeout: Duration,
+    ) -> Result<(Self, impl Stream<Item = Result<T, Status>>), Status> {
+        let (messages, receiver) = tokio::sync::mpsc::channel(2);
+        let last = messages
+            .clone()
+            .try_reserve_owned()
+            .map_err(|_full| Status::internal("a new channel has room"))?;
+        let outgoing = Self {
+            messages,
+            last,
+            timeout,
+        };
+        Ok((outgoing, ReceiverStream::new(receiver).fuse()))
+    }
+
+    pub(crate) async fn send(&self, message: T) -> Result<(), Undelivered> {
+        match tokio::time::timeout(self.timeout, self.messages.send(Ok(message))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_closed)) => Err(Undelivered::Gone),
+            Err(_elapsed) => Err(Undelivered::TooSlow),
+        }
+    }
+
+    /// Resolves when the proxy has gone away.
+    pub(crate) async fn gone(&self) {
+        self.messages.closed().await;
+    }
+
+    /// Ends the stream with an error; dropping ends it well.
+    pub(crate) fn fail(self, status: Status) {
+        self.last.send(Err(status));
+    }
+}
+
+/// Puts the server together.
+///
+/// # Errors
+/// When the certificates cannot be used.
+pub fn server(
+    settings: &Sync,
+    pace: &Pace,
+    config: config::Service,
+    usage: usage::Service,
+) -> anyhow::Result<Router> {
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        // An old connection takes no new streams; its running ones end by
+        // themselves, each at its own age. What is left then is cut.
+        .max_connection_age(pace.connection_age.mul_f64(0.9))
+        .max_connection_age_grace(pace.connection_age.mul_f64(0.2) + Duration::from_secs(30));
+    if let Some(tls) = tls(settings) {
+        server = server.tls_config(tls).context(
+            "PROXY_SYNC_TLS_CERT, PROXY_SYNC_TLS_KEY or PROXY_SYNC_TLS_CA cannot be used",
+        )?;
+    }
+    let token = Token::new(&settings.sync_token);
+    Ok(server
+        .add_service(ConfigServiceServer::with_interceptor(config, token.clone()))
+        .add_service(UsageServiceServer::with_interceptor(usage, token)))
+}
+
+/// Serves until told to stop and all streams have ended.
+pub async fn serve(
+    router: Router,
+    listener: TcpListener,
+    stopping: impl Future<Output = ()> + Send,
+) {
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    if let Err(error) = router
+        .serve_with_incoming_shutdown(incoming, stopping)
+        .await
+    {
+        tracing::error!(error = &error as &dyn std::error::Error, "grpc.failed");
+    }
+}
+
+/// A certificate of ours makes it TLS; knowing who signs the proxies' makes it
+/// mutual.
+fn tls(settings: &Sync) -> Option<ServerTlsConfig> {
+    let (Some(cert), Some(key)) = (&settings.sync_tls_cert, &settings.sync_tls_key) else {
+        return None;
+    };
+    let mut tls =
+        ServerTlsConfig::new().identity(Identity::from_pem(cert.as_bytes(), key.as_bytes()));
+    if let Some(ca) = &settings.sync_tls_ca {
+        tls = tls.client_ca_root(Certificate::from_pem(ca.as_bytes()));
+    }
+    Some(tls)
+}
+
+/// About the given age: ten per cent less to ten per cent more, so that proxies
+/// that came together do not go together.
+fn jittered(age: Duration) -> Duration {
+    age.mul_f64(rand::random_range(0.9..1.1))
+}
+
+/// The proxy keeps what it has and tries again, whatever is wrong with us; the
+/// cause is for our log, not for it.
+fn unavailable(error: &(dyn std::error::Error + 'static)) -> Status {
+    tracing::warn!(error, "grpc.database_failed");
+    Status::unavailable("control cannot use its database now; try again")
+}
+
+impl From<&store::Error> for Status {
+    fn from(error: &store::Error) -> Self {
+        unavailable(error)
+    }
+}

@@ -1,0 +1,280 @@
+//! `ConfigService`: configuration down, reports up.
+
+use std::{convert::Infallible, future, pin::Pin};
+
+use proto::sync::{
+    Heartbeat, Rejection, ReportRequest, ReportResponse, WatchRequest, WatchResponse,
+    config_service_server::ConfigService, watch_response::Event,
+};
+use serde_json::json;
+use tokio::time;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::{
+    Outgoing, Undelivered,
+    caller::{self, Caller, printable},
+    jittered, unavailable,
+};
+use crate::{
+    changes::{
+        HeadWatch, Position,
+        reader::{self, Next, Reader},
+    },
+    settings::Pace,
+    store::{Store, proxies},
+    tasks::Tasks,
+    telemetry::metrics,
+};
+
+/// A report names resources to look at, not all of them.
+const MAX_REJECTIONS: usize = 100;
+const MAX_REASON_CHARS: usize = 500;
+
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub store: Store,
+    pub reader: Reader,
+    pub head: HeadWatch,
+    pub tasks: Tasks,
+    pub pace: Pace,
+}
+
+/// One proxy's stream.
+struct Watch {
+    service: Service,
+    outgoing: Outgoing<WatchResponse>,
+    /// What the proxy holds when it comes.
+    resume_from: Option<Position>,
+}
+
+/// Why a stream ended. Most are routine: the proxy watches again from where it
+/// is.
+#[derive(Debug)]
+enum End {
+    Stopping,
+    Aged,
+    /// The proxy has to begin with a snapshot, and a stream does that only at
+    /// its start.
+    CannotContinue,
+    Gone,
+    TooSlow,
+    Failed(Status),
+}
+
+#[tonic::async_trait]
+impl ConfigService for Service {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = Caller::new(request.get_ref().node.as_ref())?;
+        let address = caller::address(&request);
+        let (outgoing, stream) = Outgoing::new(self.pace.send_timeout)?;
+        let watch = Watch {
+            service: self.clone(),
+            outgoing,
+            resume_from: request
+                .get_ref()
+                .resume_from
+                .as_ref()
+                .and_then(Position::from_wire),
+        };
+        self.tasks.spawn(async move {
+            tracing::info!(
+                instance_id = %caller.instance_id,
+                version = caller.version,
+                address,
+                revision = watch.resume_from.map(|position| position.revision),
+                "watch.started"
+            );
+            let reason = watch.run().await;
+            tracing::info!(instance_id = %caller.instance_id, reason, "watch.ended");
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn report(
+        &self,
+        request: Request<ReportRequest>,
+    ) -> Result<Response<ReportResponse>, Status> {
+        let caller = Caller::new(request.get_ref().node.as_ref())?;
+        let address = caller::address(&request);
+        let report = request.into_inner();
+        let applied = report.applied.as_ref().and_then(Position::from_wire);
+        let report = proxies::Report {
+            instance_id: caller.instance_id,
+            version: caller.version,
+            started_at: caller.started_at,
+            address,
+            applied_epoch: applied.map(|position| position.epoch),
+            applied_revision: applied.map(|position| position.revision),
+            rejected: rejections(&report.rejected),
+            usage_pending: saturated(report.usage_pending),
+            usage_dropped: saturated(report.usage_dropped),
+            active_streams: saturated(report.active_streams),
+        };
+        let mut connection = self
+            .store
+            .connection()
+            .await
+            .map_err(|e| Status::from(&e))?;
+        proxies::upsert(&mut connection, &report)
+            .await
+            .map_err(|error| Status::from(&error))?;
+        Ok(Response::new(ReportResponse {}))
+    }
+}
+
+impl Watch {
+    /// Serves the stream to its end; returns the reason for log and metrics.
+    async fn run(self) -> &'static str {
+        let _counted = metrics::WatchStream::begin();
+        let stopping = self.service.tasks.stopping();
+        let age = time::sleep(jittered(self.service.pace.connection_age));
+        let end = tokio::select! {
+            biased;
+            () = stopping => End::Stopping,
+            () = self.outgoing.gone() => End::Gone,
+            () = age => End::Aged,
+            Err(end) = self.follow() => end,
+        };
+        let reason = end.reason();
+        metrics::watch_ended(reason);
+        match end {
+            End::TooSlow => self.outgoing.fail(Status::resource_exhausted(
+                "a message was not taken in time; watch again",
+            )),
+            End::Failed(status) => self.outgoing.fail(status),
+            End::Stopping | End::Aged | End::CannotContinue | End::Gone => {}
+        }
+        reason
+    }
+
+    /// Brings the proxy to the head and keeps it there.
+    async fn follow(&self) -> Result<Infallible, End> {
+        let mut heads = self.service.head.clone();
+        if heads.borrow_and_update().is_none() {
+            return Err(End::Failed(Status::unavailable(
+                "control is not connected to its database; try again",
+            )));
+        }
+        let mut position = match self.resume_from {
+            None => self.start_over().await?,
+            Some(position) => match self.advance(position).await {
+                Err(End::CannotContinue) => self.start_over().await?,
+                advanced => advanced?,
+            },
+        };
+        loop {
+            let news = news(&mut heads, position);
+            let _silence = time::timeout(self.service.pace.heartbeat, news).await;
+            position = self.advance(position).await?;
+        }
+    }
+
+    /// Sends a delta, or a heartbeat when there is nothing new.
+    async fn advance(&self, position: Position) -> Result<Position, End> {
+        let next = self.service.reader.next(position).await?;
+        let (event, position) = match next {
+            Next::Heartbeat { digest } => {
+                let heartbeat = Heartbeat {
+                    head: Some(position.into()),
+                    digest,
+                    heartbeat_interval: self.service.pace.heartbeat.try_into().ok(),
+                };
+                (Event::Heartbeat(heartbeat), position)
+            }
+            Next::Delta(delta, to) => (Event::Delta(delta), to),
+            Next::Snapshot => return Err(End::CannotContinue),
+        };
+        self.send(event).await?;
+        Ok(position)
+    }
+
+    /// Sends everything.
+    async fn start_over(&self) -> Result<Position, End> {
+        let everything = self.service.reader.everything().await?;
+        metrics::snapshot();
+        let at = everything.at;
+        // Held until the proxy has taken all of it: it bounds how many of these
+        // are in memory.
+        let _permit = everything.permit;
+        for part in everything.parts {
+            self.send(Event::Snapshot(part)).await?;
+        }
+        Ok(at)
+    }
+
+    async fn send(&self, event: Event) -> Result<(), End> {
+        let message = WatchResponse { event: Some(event) };
+        self.outgoing
+            .send(message)
+            .await
+            .map_err(|undelivered| match undelivered {
+                Undelivered::Gone => End::Gone,
+                Undelivered::TooSlow => End::TooSlow,
+            })
+    }
+}
+
+/// Resolves when the head is known to be past a position, or to have another
+/// epoch now. A head that we have heard of earlier than the position is no news.
+async fn news(heads: &mut HeadWatch, position: Position) {
+    loop {
+        let head = *heads.borrow_and_update();
+        if head
+            .is_some_and(|head| head.epoch == position.epoch && head.revision > position.revision)
+        {
+            return;
+        }
+        if heads.changed().await.is_err() {
+            // The listener has stopped, and so shall we.
+            return future::pending().await;
+        }
+        if heads
+            .borrow()
+            .is_some_and(|head| head.epoch != position.epoch)
+        {
+            return;
+        }
+    }
+}
+
+impl End {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Stopping => "stopping",
+            Self::Aged => "aged",
+            Self::CannotContinue => "cannot_continue",
+            Self::Gone => "gone",
+            Self::TooSlow => "too_slow",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+impl From<reader::Error> for End {
+    fn from(error: reader::Error) -> Self {
+        Self::Failed(unavailable(&error))
+    }
+}
+
+fn rejections(rejected: &[Rejection]) -> serde_json::Value {
+    let shown = rejected.iter().take(MAX_REJECTIONS).map(|rejection| {
+        let name = rejection.name.clone().unwrap_or_default();
+        json!({
+            "kind": name.kind,
+            "id": printable(&name.id).take(MAX_REASON_CHARS).collect::<String>(),
+            "version": rejection.version,
+            "reason": printable(&rejection.reason).take(MAX_REASON_CHARS).collect::<String>(),
+        })
+    });
+    shown.collect()
+}
+
+fn saturated(count: u64) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
+}

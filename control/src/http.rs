@@ -1,0 +1,126 @@
+//! The admin API and the console: middleware, and the one table of routes.
+//!
+//! Handlers are thin: they check what came in, call `store`, and shape what goes
+//! out. Everything below `/admin` but the login needs a session.
+
+pub mod access_keys;
+pub mod auth;
+mod body;
+mod console;
+pub mod error;
+mod health;
+mod hs256;
+mod observe;
+mod openapi;
+mod page;
+mod proxies;
+mod session;
+mod throttle;
+mod usage;
+mod users;
+
+use std::{net::TcpListener, sync::Arc};
+
+use actix_web::{
+    App, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::{DefaultHeaders, from_fn},
+    web,
+};
+use proto::access_key::Hasher;
+use utoipa_actix_web::{AppExt, scope, service_config::ServiceConfig};
+
+pub use self::{auth::Sessions, openapi::document, session::Logins};
+use crate::{changes::HeadWatch, readiness::Readiness, store::Store};
+
+/// Requests are small; larger ones are refused before they are read.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// One administrator does not need more.
+const WORKERS: usize = 2;
+
+/// A connection that sends no complete head within this time is closed.
+const HEAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// What the handlers work with.
+#[derive(Debug)]
+pub struct State {
+    pub store: Store,
+    pub hasher: Hasher,
+    pub sessions: Sessions,
+    pub logins: Logins,
+    pub head: HeadWatch,
+    pub readiness: Readiness,
+    /// Where developers reach the proxies.
+    pub public_url: String,
+}
+
+/// Starts serving; the handle stops it.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server, ServerHandle)> {
+    let console = web::Data::new(console::Console::new(&state.public_url));
+    let document = web::Data::new(openapi::Document::new());
+    let state = web::Data::from(state);
+    let server = HttpServer::new(move || {
+        App::new()
+            .into_utoipa_app()
+            .configure(routes)
+            .map(|app| {
+                app.app_data(state.clone())
+                    .app_data(console.clone())
+                    .app_data(document.clone())
+                    .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
+                    .app_data(web::PathConfig::default().error_handler(error::bad_path))
+                    .app_data(web::QueryConfig::default().error_handler(error::bad_query))
+                    .service(console::page)
+                    .default_service(web::to(openapi::no_such_route))
+                    .wrap(
+                        DefaultHeaders::new()
+                            .add(("cache-control", "no-store"))
+                            .add((
+                                "content-security-policy",
+                                "default-src 'none'; frame-ancestors 'none'",
+                            ))
+                            .add(("referrer-policy", "no-referrer"))
+                            .add(("x-content-type-options", "nosniff"))
+                            .add(("x-frame-options", "DENY")),
+                    )
+                    .wrap(from_fn(observe::observe))
+            })
+            .into_app()
+    })
+    .workers(WORKERS)
+    .client_request_timeout(HEAD_TIMEOUT)
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    Ok((server, handle))
+}
+
+/// Every route but the console's page.
+fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(health::health)
+        .service(openapi::serve)
+        .service(session::login)
+        .service(
+            scope("/admin")
+                .wrap(from_fn(auth::require))
+                .service(users::list)
+                .service(users::create)
+                .service(users::read)
+                .service(users::change)
+                .service(users::delete)
+                .service(users::deactivate)
+                .service(users::reactivate)
+                .service(access_keys::list)
+                .service(access_keys::issue)
+                .service(access_keys::revoke)
+                .service(access_keys::rotate)
+                .service(usage::read)
+                .service(proxies::list),
+        );
+}

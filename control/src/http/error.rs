@@ -1,0 +1,208 @@
+//! What went wrong, for people and for programs: one status and one code for
+//! each case, in one table.
+
+use std::fmt;
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    error::{PathError, QueryPayloadError},
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::store;
+
+macro_rules! codes {
+    ($($variant:ident = $status:literal $text:literal $message:literal)*) => {
+        /// What went wrong, for programs. Codes stay; messages may change.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Code { $($variant),* }
+
+        impl Code {
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$variant),*];
+
+            pub fn status(self) -> StatusCode {
+                let status = match self { $(Self::$variant => $status),* };
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+
+            /// What to do, unless the case has more to say.
+            fn message(self) -> &'static str {
+                match self { $(Self::$variant => $message),* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidBody = 400 "invalid_body" "The request's body is not what is expected."
+    InvalidQuery = 400 "invalid_query" "A query parameter is not what is expected."
+    InvalidPath = 400 "invalid_path" "The id in the path must be a UUID."
+    WrongCredentials = 401 "wrong_credentials" "Name or password is wrong. Send them as HTTP Basic."
+    NotSignedIn = 401 "not_signed_in" "Sign in with POST /admin/auth/login and send the token as Bearer."
+    RouteNotFound = 404 "route_not_found" "There is no such route; GET /openapi.json lists them."
+    UserNotFound = 404 "user_not_found" "There is no such user, or it was deleted."
+    AccessKeyNotFound = 404 "access_key_not_found" "There is no such access key."
+    MethodNotAllowed = 405 "method_not_allowed" "This route has other methods; see the Allow header."
+    UserNotActive = 409 "user_not_active" "The user is not active; reactivate it first."
+    UserAlreadyActive = 409 "user_already_active" "The user is active already."
+    AccessKeyAlreadyRevoked = 409 "access_key_already_revoked" "The access key is revoked already."
+    AccessKeyNotActive = 409 "access_key_not_active" "Only an active access key can be rotated; issue a new one."
+    BodyTooLarge = 413 "body_too_large" "The request's body is larger than 1 MiB."
+    TooManyAttempts = 429 "too_many_attempts" "Too many failed logins; wait a minute."
+    Internal = 500 "internal" "Something is wrong with control; its log says what."
+    Starting = 503 "starting" "Control is waiting for its database; try again."
+    DatabaseUnavailable = 503 "database_unavailable" "The database cannot be used now; try again."
+}
+
+/// A refusal.
+#[derive(Debug)]
+pub struct Error {
+    code: Code,
+    message: Option<String>,
+    /// Methods that would be allowed.
+    allow: Option<String>,
+    retry_after_seconds: Option<u64>,
+}
+
+/// How an error looks: `{"error": {"code": …, "message": …}}`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ErrorBody {
+    error: ErrorDetail,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorDetail {
+    code: Code,
+    /// For people: what is wrong and what to do.
+    message: String,
+}
+
+impl Error {
+    /// Says more than the code's own message.
+    pub fn with_message(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            message: Some(message.into()),
+            ..code.into()
+        }
+    }
+
+    pub fn method_not_allowed(allow: String) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Code::MethodNotAllowed.into()
+        }
+    }
+
+    pub fn too_many_attempts(retry_after_seconds: u64) -> Self {
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Code::TooManyAttempts.into()
+        }
+    }
+}
+
+impl From<Code> for Error {
+    fn from(code: Code) -> Self {
+        Self {
+            code,
+            message: None,
+            allow: None,
+            retry_after_seconds: None,
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    /// The cause is for the log, not for the answer.
+    fn from(error: store::Error) -> Self {
+        let cause = &error as &(dyn std::error::Error + 'static);
+        match &error {
+            store::Error::Unavailable(_) => {
+                tracing::warn!(error = cause, "http.database_unavailable");
+                Code::DatabaseUnavailable.into()
+            }
+            store::Error::Refused(_) => {
+                tracing::error!(error = cause, "http.failed");
+                Code::Internal.into()
+            }
+        }
+    }
+}
+
+impl From<diesel::result::Error> for Error {
+    fn from(error: diesel::result::Error) -> Self {
+        store::Error::from(error).into()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = self.message.as_deref().unwrap_or(self.code.message());
+        write!(f, "{message}")
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.code.status());
+        match self.code {
+            Code::WrongCredentials => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"control\""));
+            }
+            Code::NotSignedIn => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"control\""));
+            }
+            _ => {}
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((header::ALLOW, allow.as_str()));
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        response.json(ErrorBody {
+            error: ErrorDetail {
+                code: self.code,
+                message: self.to_string(),
+            },
+        })
+    }
+}
+
+pub(super) fn bad_path(_error: PathError, _request: &HttpRequest) -> actix_web::Error {
+    Error::from(Code::InvalidPath).into()
+}
+
+pub(super) fn bad_query(error: QueryPayloadError, _request: &HttpRequest) -> actix_web::Error {
+    let message = match error {
+        QueryPayloadError::Deserialize(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    Error::with_message(Code::InvalidQuery, message).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_status_and_one_spelling() {
+        for code in Code::ALL {
+            assert!(code.status().is_client_error() || code.status().is_server_error());
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+            assert!(code.message().ends_with('.'));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What has to be done from time to time. Every replica does it; each job is
+//! safe to run twice and at the same time.
+
+use std::{future::Future, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use diesel_async::AsyncConnection;
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::{
+    changes::HeadWatch,
+    fleet::Fleet,
+    settings::Pace,
+    store::{self, Store, access_keys, changes, proxies, usage},
+    tasks::Tasks,
+    telemetry::metrics,
+};
+
+/// A proxy that was away longer, or missed more, starts from a snapshot.
+const CHANGES_KEPT_FOR: TimeDelta = TimeDelta::days(7);
+const CHANGES_KEPT: i64 = 100_000;
+
+/// A process that is silent for a day does not come back.
+const PROXIES_KEPT_FOR: TimeDelta = TimeDelta::days(1);
+
+/// Revoked at once; each one is a revision.
+const MAX_EXPIRED_AT_ONCE: i64 = 500;
+
+/// Starts all jobs.
+pub fn start(
+    tasks: &Tasks,
+    store: &Store,
+    head: &HeadWatch,
+    pace: &Pace,
+    usage_retention_days: u32,
+) {
+    let retention = TimeDelta::days(usage_retention_days.into());
+    tasks.spawn_until_stop(measure_head(head.clone()));
+    repeat(tasks, "revoke_expired", pace.expiry, store, revoke_expired);
+    repeat(
+        tasks,
+        "measure_proxies",
+        pace.expiry,
+        store,
+        measure_proxies,
+    );
+    repeat(
+        tasks,
+        "make_partitions",
+        pace.upkeep,
+        store,
+        make_partitions,
+    );
+    repeat(
+        tasks,
+        "compact_changes",
+        pace.upkeep,
+        store,
+        compact_changes,
+    );
+    repeat(tasks, "forget_proxies", pace.upkeep, store, forget_proxies);
+    repeat(tasks, "drop_old_usage", pace.upkeep, store, move |store| {
+        drop_old_usage(store, retention)
+    });
+}
+
+/// Runs a job now and then. A failed run is logged, and the next one comes.
+fn repeat<F>(
+    tasks: &Tasks,
+    name: &'static str,
+    every: Duration,
+    store: &Store,
+    job: impl Fn(Store) -> F + Send + 'static,
+) where
+    F: Future<Output = store::Result<()>> + Send,
+{
+    let store = store.clone();
+    tasks.spawn_until_stop(async move {
+        let mut ticks = time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(error) = job(store.clone()).await {
+                metrics::job_failed(name);
+                tracing::warn!(
+                    job = name,
+                    error = &error as &dyn std::error::Error,
+                    "job.failed"
+                );
+            }
+        }
+    });
+}
+
+async fn measure_head(mut head: HeadWatch) {
+    loop {
+        let revision = head.borrow_and_update().map(|head| head.revision);
+        metrics::head(revision);
+        if head.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn measure_proxies(store: Store) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    let head = changes::head(&mut connection).await?.position();
+    let proxies = proxies::list(&mut connection).await?;
+    let fleet = Fleet::of(&proxies, head, Utc::now());
+    metrics::proxies(
+        fleet.connected,
+        fleet.connected.saturating_sub(fleet.in_force),
+    );
+    Ok(())
+}
+
+/// Nothing is written when time passes, so somebody has to.
+async fn revoke_expired(store: Store) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    let revoked = connection
+        .transaction(async |connection| {
+            access_keys::revoke_expired(connection, MAX_EXPIRED_AT_ONCE).await
+        })
+        .await?;
+    if revoked > 0 {
+        tracing::info!(access_keys = revoked, "access_keys.expired");
+    }
+    Ok(())
+}
+
+async fn make_partitions(store: Store) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    let made = usage::make_partitions(&mut connection).await?;
+    if made > 0 {
+        tracing::info!(partitions = made, "usage.partitions_made");
+    }
+    Ok(())
+}
+
+async fn drop_old_usage(store: Store, retention: TimeDelta) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    for partition in usage::drop_old(&mut connection, retention).await? {
+        tracing::info!(partition, "usage.partition_dropped");
+    }
+    Ok(())
+}
+
+async fn compact_changes(store: Store) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    let forgotten = connection
+        .transaction(async |connection| {
+            changes::compact(connection, Utc::now() - CHANGES_KEPT_FOR, CHANGES_KEPT).await
+        })
+        .await?;
+    if forgotten > 0 {
+        tracing::info!(changes = forgotten, "changes.compacted");
+    }
+    Ok(())
+}
+
+async fn forget_proxies(store: Store) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    proxies::forget(&mut connection, PROXIES_KEPT_FOR).await?;
+    Ok(())
+}

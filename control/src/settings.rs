@@ -1,0 +1,337 @@
+//! Every setting: its flag, its variable, its default, its check.
+//!
+//! `--help` is the manual. A value that does not parse ends the process before
+//! a port is bound, with one line that names the variable and never shows a
+//! secret. Nothing else reads the environment.
+
+use std::{fmt, fs, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{password::PasswordHash, store::DatabaseUrl};
+
+/// A shorter secret could be guessed from one value made with it.
+const MIN_SECRET_CHARS: usize = 16;
+
+/// Control plane of Claude Code Proxy: users, keys and usage in Postgres; admin
+/// API and console; sync to the proxies.
+#[derive(Debug, Parser)]
+#[command(name = "claude-code-control", version, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    #[command(flatten)]
+    pub log: Log,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the control plane; migrates the database first.
+    Serve(Box<Settings>),
+    /// Brings the database to this version and ends.
+    Migrate(Database),
+    /// Prints the admin API as an OpenAPI document.
+    Openapi,
+    /// Reads a password from standard input and prints its hash, for
+    /// PROXY_ADMIN_PASSWORD_HASH.
+    HashPassword,
+    /// Names a new history, so that every proxy starts from a snapshot: run it
+    /// after the database was restored from a backup.
+    NewEpoch(Database),
+}
+
+/// What `serve` needs.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    #[command(flatten)]
+    pub database: Database,
+
+    #[command(flatten)]
+    pub listeners: Listeners,
+
+    #[command(flatten)]
+    pub sync: Sync,
+
+    #[command(flatten)]
+    pub admin: Admin,
+
+    /// The secret under which access keys are hashed; the proxies need the same.
+    #[arg(long, env = "PROXY_KEY_HASHER_SECRET", hide_env_values = true, value_parser = secret)]
+    pub key_hasher_secret: SecretString,
+
+    /// Usage older than this is dropped, whole months at a time.
+    #[arg(long, env = "PROXY_USAGE_RETENTION_DAYS", default_value_t = 400,
+          value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub usage_retention_days: u32,
+
+    /// Not for operators: tests are in a hurry.
+    #[arg(skip)]
+    pub pace: Pace,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Database {
+    /// Where Postgres is: `postgres://user:password@host/database`. `postgresql://`
+    /// and `postgresql+asyncpg://` are understood too. With `?sslmode=require` the
+    /// connection is encrypted.
+    #[arg(long, env = "PROXY_DATABASE_URL", hide_env_values = true)]
+    pub database_url: DatabaseUrl,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Listeners {
+    /// Administrators: console, admin API, `/health`.
+    #[arg(long, env = "PROXY_ADMIN_ADDR", default_value = "0.0.0.0:8000")]
+    pub admin_addr: SocketAddr,
+
+    /// Proxies: gRPC.
+    #[arg(long, env = "PROXY_GRPC_ADDR", default_value = "0.0.0.0:8001")]
+    pub grpc_addr: SocketAddr,
+
+    /// Operators: `/livez`, `/readyz`, `/metrics`.
+    #[arg(long, env = "PROXY_CONTROL_OPS_ADDR", default_value = "0.0.0.0:8002")]
+    pub control_ops_addr: SocketAddr,
+}
+
+/// Who may call over gRPC.
+#[derive(Debug, Clone, Args)]
+pub struct Sync {
+    /// The token that proxies present.
+    #[arg(long, env = "PROXY_SYNC_TOKEN", hide_env_values = true, value_parser = secret)]
+    pub sync_token: SecretString,
+
+    /// PEM file: our certificate and its chain. With it gRPC is TLS.
+    #[arg(long, env = "PROXY_SYNC_TLS_CERT", requires = "sync_tls_key", value_parser = pem_file)]
+    pub sync_tls_cert: Option<Pem>,
+
+    /// PEM file: the certificate's private key.
+    #[arg(long, env = "PROXY_SYNC_TLS_KEY", requires = "sync_tls_cert", value_parser = pem_file)]
+    pub sync_tls_key: Option<Pem>,
+
+    /// PEM file: who signed the proxies' certificates. With it a proxy must
+    /// present one.
+    #[arg(long, env = "PROXY_SYNC_TLS_CA", requires = "sync_tls_cert", value_parser = pem_file)]
+    pub sync_tls_ca: Option<Pem>,
+}
+
+/// Who may use the admin API.
+#[derive(Debug, Clone, Args)]
+pub struct Admin {
+    /// The administrator's name.
+    #[arg(long, env = "PROXY_ADMIN_USERNAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub admin_username: String,
+
+    /// The administrator's password as `claude-code-control hash-password` prints
+    /// it (Argon2id). A SHA-256 in hexadecimal is accepted, but easily guessed.
+    #[arg(long, env = "PROXY_ADMIN_PASSWORD_HASH", hide_env_values = true)]
+    pub admin_password_hash: PasswordHash,
+
+    /// The secret that signs sessions.
+    #[arg(long, env = "PROXY_JWT_SECRET", hide_env_values = true, value_parser = secret)]
+    pub jwt_secret: SecretString,
+
+    /// Where developers reach the proxies; the console prints it.
+    #[arg(long, env = "PROXY_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_parser = http_url)]
+    pub public_url: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a list like
+    /// `info,control=debug`.
+    #[arg(long, global = true, env = "PROXY_LOG_LEVEL", default_value = "info", value_parser = log_level)]
+    pub log_level: String,
+
+    #[arg(long, global = true, env = "PROXY_LOG_FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// How often things happen that nobody waits for.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// A watching proxy hears from us at least this often.
+    pub heartbeat: Duration,
+    /// A message that a proxy has not taken by then ends its stream.
+    pub send_timeout: Duration,
+    /// How often the head is read although nothing was notified.
+    pub poll: Duration,
+    /// A connection ends at about this age, so that proxies spread over
+    /// replicas again.
+    pub connection_age: Duration,
+    /// How often lapsed keys are revoked.
+    pub expiry: Duration,
+    /// How often partitions, the change log and old reports are tidied.
+    pub upkeep: Duration,
+    /// How long a stopping process waits for what is running.
+    pub drain: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(15),
+            send_timeout: Duration::from_secs(30),
+            poll: Duration::from_secs(5),
+            connection_age: Duration::from_mins(30),
+            expiry: Duration::from_secs(30),
+            upkeep: Duration::from_hours(1),
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The content of a PEM file. It may be a private key, so it is not shown.
+#[derive(Clone)]
+pub struct Pem(pub SecretString);
+
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pem")
+    }
+}
+
+/// A command line or environment that we cannot run with.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// Help or version was asked for; the text is the answer.
+    #[error("{0}")]
+    Asked(String),
+    /// One line that names the setting.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+/// With the text to print instead of running.
+pub fn read() -> Result<Cli, Unusable> {
+    let mut command = Cli::command();
+    command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| explain(&error, &mut command))
+}
+
+/// clap names the flag, and shows the value; operators set variables, and values
+/// may be secret.
+fn explain(error: &clap::Error, command: &mut clap::Command) -> Unusable {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    ) {
+        return Unusable::Asked(error.render().ansi().to_string());
+    }
+    let flags: Vec<String> = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) => vec![flag.clone()],
+        Some(ContextValue::Strings(flags)) => flags.clone(),
+        _ => vec![],
+    };
+    let settings: Vec<(String, bool)> = flags
+        .iter()
+        .filter_map(|flag| variable(command, flag))
+        .collect();
+    let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
+    let is_secret = settings.iter().any(|(_, is_secret)| *is_secret);
+
+    let line = match (error.kind(), names.as_slice()) {
+        (_, []) => {
+            let text = error.render().to_string();
+            let first = text.lines().next().unwrap_or_default();
+            format!(
+                "{}; see --help",
+                first.strip_prefix("error: ").unwrap_or(first)
+            )
+        }
+        (ErrorKind::MissingRequiredArgument, names) => {
+            format!("{}: must be set; see --help", names.join(", "))
+        }
+        (_, names) => {
+            let reason = std::error::Error::source(error)
+                .map(ToString::to_string)
+                .or_else(|| possible_values(error))
+                .unwrap_or_else(|| "is not valid".to_owned());
+            match error.get(ContextKind::InvalidValue) {
+                Some(ContextValue::String(value)) if !is_secret => {
+                    format!("{}: {value:?}: {reason}", names.join(", "))
+                }
+                _ => format!("{}: {reason}", names.join(", ")),
+            }
+        }
+    };
+    Unusable::Invalid(line)
+}
+
+fn possible_values(error: &clap::Error) -> Option<String> {
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) => Some(format!("must be {}", values.join(" or "))),
+        _ => None,
+    }
+}
+
+/// The variable behind a flag as clap prints it, and whether its value is
+/// secret.
+fn variable(command: &mut clap::Command, flag: &str) -> Option<(String, bool)> {
+    command.build();
+    let commands = std::iter::once(&*command).chain(command.get_subcommands());
+    commands
+        .flat_map(clap::Command::get_arguments)
+        .find(|arg| arg.to_string() == flag || flag.starts_with(&format!("{arg} ")))
+        .and_then(|arg| {
+            let name = arg.get_env()?.to_str()?.to_owned();
+            let is_value = !matches!(arg.get_action(), ArgAction::SetTrue);
+            Some((name, is_value && arg.is_hide_env_values_set()))
+        })
+}
+
+fn secret(text: &str) -> Result<SecretString, String> {
+    if text.chars().count() < MIN_SECRET_CHARS {
+        return Err(format!(
+            "is too short for a secret: at least {MIN_SECRET_CHARS} characters, \
+             for instance from `openssl rand -base64 32`"
+        ));
+    }
+    Ok(SecretString::from(text))
+}
+
+fn pem_file(path: &str) -> Result<Pem, String> {
+    let text = fs::read_to_string(PathBuf::from(path)).map_err(|error| error.to_string())?;
+    if !text.contains("-----BEGIN ") {
+        return Err("is not a PEM file".to_owned());
+    }
+    Ok(Pem(SecretString::from(text)))
+}
+
+fn http_url(text: &str) -> Result<String, String> {
+    let url = url::Url::from_str(text).map_err(|error| error.to_string())?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with http:// or https://".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}
+
+impl Pem {
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.expose_secret().as_bytes()
+    }
+}

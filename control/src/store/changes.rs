@@ -1,0 +1,156 @@
+//! The tables `sync_head` and `change_log`, and the view of what proxies hold.
+//! Triggers write them; `changes` reads them.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper, prelude::*, sql_types::BigInt,
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::{Stream, TryStreamExt};
+use uuid::Uuid;
+
+use super::{
+    Error, Result,
+    schema::{change_log, sync_head, synced_resources},
+};
+
+/// Where the history stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = sync_head)]
+pub struct Head {
+    pub epoch: Uuid,
+    pub revision: i64,
+    /// Changes up to here are no longer in the log.
+    pub floor: i64,
+}
+
+/// A resource that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = change_log)]
+pub struct Change {
+    pub kind: String,
+    pub id: Uuid,
+}
+
+/// A row that proxies hold a copy of.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = synced_resources)]
+pub struct SyncedResource {
+    pub kind: String,
+    pub id: Uuid,
+    pub revision: i64,
+    pub user_id: Option<Uuid>,
+    pub key_hash: Option<Vec<u8>>,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+#[derive(QueryableByName)]
+struct Digest {
+    #[diesel(sql_type = BigInt)]
+    digest: i64,
+}
+
+pub async fn head(connection: &mut AsyncPgConnection) -> Result<Head> {
+    let head = sync_head::table
+        .select(Head::as_select())
+        .first(connection)
+        .await?;
+    Ok(head)
+}
+
+/// What changed after a revision, each resource once, at most so many.
+pub async fn since(
+    connection: &mut AsyncPgConnection,
+    revision: i64,
+    limit: usize,
+) -> Result<Vec<Change>> {
+    let changes = change_log::table
+        .filter(change_log::revision.gt(revision))
+        .select(Change::as_select())
+        .distinct()
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .load(connection)
+        .await?;
+    Ok(changes)
+}
+
+/// Those of the named resources that proxies see.
+pub async fn resources(
+    connection: &mut AsyncPgConnection,
+    kind: &str,
+    ids: &[Uuid],
+) -> Result<Vec<SyncedResource>> {
+    let resources = synced_resources::table
+        .filter(synced_resources::kind.eq(kind))
+        .filter(synced_resources::id.eq_any(ids))
+        .select(SyncedResource::as_select())
+        .load(connection)
+        .await?;
+    Ok(resources)
+}
+
+/// All that proxies see, row by row.
+pub async fn all_resources(
+    connection: &mut AsyncPgConnection,
+) -> Result<impl Stream<Item = Result<SyncedResource>>> {
+    let rows = synced_resources::table
+        .select(SyncedResource::as_select())
+        .load_stream(connection)
+        .await?;
+    Ok(rows.map_err(Error::from))
+}
+
+/// `proto::digest` over all that proxies see.
+pub async fn digest(connection: &mut AsyncPgConnection) -> Result<u64> {
+    let row: Digest = diesel::sql_query(
+        "select coalesce(bit_xor(
+            ('x' || encode(substr(
+                sha256(convert_to(kind_number || '/' || id || '@' || revision, 'UTF8')), 1, 8
+            ), 'hex'))::bit(64)::bigint
+        ), 0) as digest
+        from synced_resources",
+    )
+    .get_result(connection)
+    .await?;
+    Ok(row.digest.cast_unsigned())
+}
+
+/// Forgets changes that are older than the given time, except the newest ones;
+/// returns how many.
+pub async fn compact(
+    connection: &mut AsyncPgConnection,
+    older_than: DateTime<Utc>,
+    keep: i64,
+) -> Result<usize> {
+    let kept_by_count = head(connection).await?.revision.saturating_sub(keep);
+    let floor = change_log::table
+        .filter(change_log::at.lt(older_than))
+        .filter(change_log::revision.le(kept_by_count))
+        .select(diesel::dsl::max(change_log::revision))
+        .first::<Option<i64>>(connection)
+        .await?;
+    let Some(floor) = floor else {
+        return Ok(0);
+    };
+    let forgotten = diesel::delete(change_log::table.filter(change_log::revision.le(floor)))
+        .execute(connection)
+        .await?;
+    diesel::update(sync_head::table.filter(sync_head::floor.lt(floor)))
+        .set(sync_head::floor.eq(floor))
+        .execute(connection)
+        .await?;
+    Ok(forgotten)
+}
+
+/// Begins a new history; wakes every listener.
+pub async fn new_epoch(connection: &mut AsyncPgConnection) -> Result<Uuid> {
+    let epoch = Uuid::new_v4();
+    diesel::update(sync_head::table)
+        .set(sync_head::epoch.eq(epoch))
+        .execute(connection)
+        .await?;
+    diesel::sql_query("notify config_changed")
+        .execute(connection)
+        .await?;
+    Ok(epoch)
+}

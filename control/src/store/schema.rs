@@ -1,0 +1,136 @@
+//! The tables and views as diesel sees them: the columns that Rust reads or
+//! writes by name. `migrations/` is what they are.
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        name -> Text,
+        description -> Nullable<Text>,
+        status -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    live_users (id) {
+        id -> Uuid,
+        name -> Text,
+        description -> Nullable<Text>,
+        status -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        active_access_keys -> BigInt,
+    }
+}
+
+diesel::table! {
+    access_keys (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        name -> Nullable<Text>,
+        key_hash -> Bytea,
+        key_prefix -> Text,
+        status -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        rotation_expires_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    live_access_keys (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        name -> Nullable<Text>,
+        key_prefix -> Text,
+        status -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
+        rotation_expires_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    token_usage (event_id, started_at) {
+        event_id -> Uuid,
+        request_id -> Text,
+        upstream_request_id -> Text,
+        access_key_id -> Nullable<Uuid>,
+        user_id -> Nullable<Uuid>,
+        started_at -> Timestamptz,
+        duration_ms -> BigInt,
+        first_byte_ms -> Nullable<BigInt>,
+        provider -> Nullable<Text>,
+        is_fallback -> Bool,
+        model -> Text,
+        upstream_model -> Text,
+        outcome -> Text,
+        status -> Integer,
+        is_streaming -> Bool,
+        input_tokens -> BigInt,
+        output_tokens -> BigInt,
+        cache_read_tokens -> BigInt,
+        cache_write_5m_tokens -> BigInt,
+        cache_write_1h_tokens -> BigInt,
+        session_id -> Text,
+        agent_id -> Text,
+        received_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sync_head (only_row) {
+        only_row -> Bool,
+        epoch -> Uuid,
+        revision -> BigInt,
+        floor -> BigInt,
+    }
+}
+
+diesel::table! {
+    change_log (revision) {
+        revision -> BigInt,
+        kind -> Text,
+        id -> Uuid,
+        at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    synced_resources (kind, id) {
+        kind -> Text,
+        kind_number -> Integer,
+        id -> Uuid,
+        revision -> BigInt,
+        user_id -> Nullable<Uuid>,
+        key_hash -> Nullable<Bytea>,
+        expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    proxies (instance_id) {
+        instance_id -> Uuid,
+        version -> Text,
+        started_at -> Nullable<Timestamptz>,
+        address -> Text,
+        applied_epoch -> Nullable<Uuid>,
+        applied_revision -> Nullable<BigInt>,
+        rejected -> Jsonb,
+        usage_pending -> BigInt,
+        usage_dropped -> BigInt,
+        active_streams -> BigInt,
+        reported_at -> Timestamptz,
+    }
+}
+
+diesel::allow_columns_to_appear_in_same_group_by_clause!(
+    token_usage::model,
+    token_usage::provider,
+    token_usage::outcome,
+);

@@ -1,0 +1,22 @@
+//! Control as its administrators, its proxies and its operators meet it: a real
+//! process image, real Postgres, real HTTP and gRPC.
+
+#![cfg(test)]
+
+mod access_keys;
+mod authorisation;
+mod database_away;
+mod errors;
+mod ingest;
+mod jobs;
+mod migrate;
+mod openapi;
+mod partitions;
+mod proxies;
+mod settings;
+mod support;
+mod sync;
+mod tls;
+mod usage;
+mod users;
+mod watch;
