@@ -23,6 +23,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
+use tokio_io_timeout::TimeoutStream;
 
 use crate::{
     request::{self, Proxy},
@@ -158,6 +159,7 @@ impl Connection {
             _place,
         } = self;
         let draining = proxy.draining.clone();
+        let idle_timeout = proxy.limits.idle_timeout;
         let has_spoken = Arc::new(AtomicBool::new(false));
         let service = service_fn({
             let has_spoken = has_spoken.clone();
@@ -167,7 +169,11 @@ impl Connection {
                 async move { Ok::<_, Infallible>(request::handle(proxy, request).await) }
             }
         });
-        let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+        // A client that takes nothing any more must not hold an answer for ever.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(idle_timeout));
+        let stream = TokioIo::new(Box::pin(stream));
+        let mut connection = pin!(server.serve_connection(stream, service));
         // Until the first request it may be neither HTTP/1.1 nor HTTP/2, so that
         // neither's own limit holds.
         let mut silent = pin!(sleep(HEAD_TIMEOUT));

@@ -253,6 +253,21 @@ async fn a_large_answer_passes_a_slow_client_whole() {
 }
 
 #[tokio::test]
+async fn a_client_that_reads_nothing_does_not_hold_the_answer_for_ever() {
+    let rig = Rig::with(Simulator::start().await.unwrap(), &["--idle-timeout=1"]).await;
+    let mut body = question(false);
+    body["max_tokens"] = 10_000_000.into();
+    let text = "0123456789abcdef".repeat(1 << 20);
+    rig.simulator.script().then(Reply::text(text));
+    let mut client = rig.client().await;
+    let response = client.open(post(&messages(), &body)).await;
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), proto::sync::Outcome::ClientCancelled);
+    rig.simulator.until(|it| it.connections_open == 0).await;
+    drop(response);
+}
+
+#[tokio::test]
 async fn connections_to_the_upstream_are_kept_until_it_closes_them() {
     let rig = Rig::start().await;
     let mut client = rig.client().await;
