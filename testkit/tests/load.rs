@@ -8,7 +8,7 @@ use testkit::{
     anthropic::Simulator,
     load::{
         Load, Report, Request, Shape,
-        upstream::{EVENTS, Upstream},
+        upstream::{EVENTS, GAP, Upstream},
     },
 };
 use tokio::task::JoinSet;
@@ -59,6 +59,11 @@ async fn every_shape_is_answered_and_counted_whole() {
         let report = load(&url, shape, 200).await.run().await.unwrap();
         is_clean(&report);
         assert_eq!(report.events, report.requests * EVENTS as u64, "{shape}");
+        if shape == Shape::Paced {
+            let gaps = GAP * (u32::try_from(EVENTS).unwrap() - 1);
+            let shortest_us = gaps.as_micros() * 99 / 100;
+            assert!(u128::from(report.latency_us.p50) >= shortest_us);
+        }
     }
 }
 
