@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Answers like the Anthropic API, from a small model that costs nothing.
 ///
 /// Prints its base URL on standard output once it listens. What it answers can
-/// be scripted over HTTP: see the module `testkit::anthropic`.
+/// be scripted over HTTP: see `testkit/src/anthropic/control.rs`.
 #[derive(Debug, Parser)]
 struct Options {
     /// Where to listen; port 0 takes a free one.
