@@ -34,7 +34,7 @@ check: ## Format, lints, documentation and dependencies: all that is fast
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	scripts/check-dependencies
-	@scripts/run-if-installed cargo-deny cargo deny --offline check bans licenses sources
+	@scripts/run-if-installed cargo-deny cargo deny --offline check --hide-inclusion-graph bans licenses sources
 	@scripts/run-if-installed shellcheck shellcheck scripts/* .ci/run testkit/sdk/install
 
 # One build of every crate, with the same features for the tests and for the

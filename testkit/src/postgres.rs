@@ -6,19 +6,23 @@
 //! The programs are taken from `PG_BINDIR`, from where Debian puts them, or
 //! from npm (`scripts/install-postgres`).
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::future;
-use nix::sys::signal::{self, Signal};
-use nix::unistd::{Pid, User, geteuid};
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::{Pid, User, geteuid},
+};
 use reqwest::Url;
 use tokio::sync::OnceCell;
 use tokio_postgres::NoTls;

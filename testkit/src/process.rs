@@ -5,18 +5,22 @@
 //! input, a pipe that only we hold, to close. It then stops the child and
 //! removes the child's scratch folder.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
 
-use nix::errno::Errno;
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use nix::{
+    errno::Errno,
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 use tokio::sync::watch;
 
 /// How long a child may take to stop when we drop it.

@@ -4,11 +4,14 @@
 //! own, gone with the test. The parts below it also serve the launcher of
 //! `make run` and `make demo`.
 
-use std::ffi::OsString;
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::{
+    ffi::OsString,
+    fs,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
@@ -16,13 +19,13 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::postgres::Database;
+use crate::{postgres::Database, process::log_end};
 
 pub mod admin;
 pub mod service;
 
 use admin::Admin;
-use service::{Plan, Service};
+use service::{Recipe, Service};
 
 pub const ADMIN_USERNAME: &str = "admin";
 
@@ -76,10 +79,9 @@ pub struct Stack {
     // In the order in which they stop.
     proxies: Vec<Proxy>,
     control: Option<Service>,
-    control_plan: Plan,
+    control_recipe: Recipe,
     admin: Admin,
-    control_addresses: ControlAddresses,
-    database: Database,
+    _database: Database,
     folder: TempDir,
 }
 
@@ -114,7 +116,7 @@ impl Secrets {
     /// # Errors
     /// When control cannot hash the password.
     pub fn generate(programs: &Programs) -> Result<Self> {
-        let admin_password = random_text();
+        let admin_password: String = random_text().chars().take(20).collect();
         Ok(Self {
             key_hasher_secret: random_text(),
             sync_token: random_text(),
@@ -138,7 +140,7 @@ impl Blueprint {
         addresses: &ControlAddresses,
         database_url: &str,
         public_url: &str,
-    ) -> Plan {
+    ) -> Recipe {
         let secrets = &self.secrets;
         let settings = [
             ("PROXY_DATABASE_URL", database_url.to_owned()),
@@ -153,7 +155,7 @@ impl Blueprint {
             ),
             ("PROXY_JWT_SECRET", secrets.jwt_secret.clone()),
         ];
-        Plan {
+        Recipe {
             name: "control",
             program: self.programs.control.clone(),
             arguments: vec!["serve".into()],
@@ -169,14 +171,14 @@ impl Blueprint {
         addresses: &ProxyAddresses,
         control: SocketAddr,
         plan_api_url: Option<&str>,
-    ) -> Plan {
+    ) -> Recipe {
         let settings = [
             ("PROXY_LISTEN_ADDR", addresses.listen.to_string()),
             ("PROXY_OPS_ADDR", addresses.ops.to_string()),
             ("PROXY_CONTROL_URL", url(control)),
         ];
         let upstream = plan_api_url.map(|url| ("PROXY_PLAN_API_URL", url.to_owned()));
-        Plan {
+        Recipe {
             name: "proxy",
             program: self.programs.proxy.clone(),
             arguments: Vec::new(),
@@ -248,18 +250,18 @@ impl Stack {
         let proxies = (0..proxies)
             .map(|number| {
                 let addresses = ProxyAddresses::free()?;
-                let mut plan =
+                let mut recipe =
                     blueprint.proxy(&addresses, control_addresses.grpc, Some(plan_api_url));
-                plan.log = folder.path().join(format!("proxy-{number}.log"));
+                recipe.log = folder.path().join(format!("proxy-{number}.log"));
                 Ok(Proxy {
                     addresses,
-                    service: plan.start()?,
+                    service: recipe.start()?,
                 })
             })
             .collect::<Result<Vec<Proxy>>>()?;
         let public_url = proxies.first().map(Proxy::url).unwrap_or_default();
-        let control_plan = blueprint.control(&control_addresses, database.url(), &public_url);
-        let control = control_plan.clone().start()?;
+        let control_recipe = blueprint.control(&control_addresses, database.url(), &public_url);
+        let control = control_recipe.clone().start()?;
         control.ready().await?;
         for proxy in &proxies {
             proxy.service.ready().await?;
@@ -274,10 +276,9 @@ impl Stack {
         Ok(Self {
             proxies,
             control: Some(control),
-            control_plan,
+            control_recipe,
             admin,
-            control_addresses,
-            database,
+            _database: database,
             folder,
         })
     }
@@ -295,22 +296,6 @@ impl Stack {
     /// Takes a proxy out of the stack, to stop or to kill it.
     pub fn remove_proxy(&mut self) -> Option<Proxy> {
         self.proxies.pop()
-    }
-
-    #[must_use]
-    pub fn control_addresses(&self) -> ControlAddresses {
-        self.control_addresses
-    }
-
-    #[must_use]
-    pub fn database(&self) -> &Database {
-        &self.database
-    }
-
-    /// Where the logs are.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Stops control; the proxies go on.
@@ -341,10 +326,20 @@ impl Stack {
     /// When it does not start.
     pub async fn start_control(&mut self) -> Result<()> {
         ensure!(self.control.is_none(), "control is running");
-        let control = self.control_plan.clone().start()?;
+        let control = self.control_recipe.clone().start()?;
         control.ready().await?;
         self.control = Some(control);
         Ok(())
+    }
+}
+
+impl Drop for Stack {
+    /// Test runners show this when the test has failed, and only then.
+    fn drop(&mut self) {
+        let logs = fs::read_dir(self.folder.path()).into_iter().flatten();
+        for log in logs.flatten() {
+            eprintln!("{}", log_end(&log.path()));
+        }
     }
 }
 

@@ -1,8 +1,16 @@
 //! The admin API, as an administrator's program uses it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
+
+/// Proxies that have not applied a change by then never will.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often we ask whether they have.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A signed-in administrator.
 #[derive(Clone)]
@@ -61,6 +69,26 @@ impl Admin {
     pub async fn revoke_key(&self, access_key_id: &str) -> Result<()> {
         let path = format!("/admin/access-keys/{access_key_id}");
         self.call(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// Waits until at least `proxies` proxies have applied the newest change.
+    ///
+    /// # Errors
+    /// When control refuses or cannot be reached, or after a minute.
+    pub async fn until_in_force(&self, proxies: u64) -> Result<()> {
+        let in_force = async {
+            loop {
+                let answer = self.get("/admin/proxies").await?;
+                let in_force = answer.pointer("/summary/in_force").and_then(Value::as_u64);
+                if in_force >= Some(proxies) {
+                    return Ok(());
+                }
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(TIMEOUT, in_force)
+            .await
+            .context("a proxy has not applied the newest change")?
     }
 
     /// # Errors

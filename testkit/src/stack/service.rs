@@ -1,10 +1,12 @@
 //! One of our programs, running: its log, whether it is ready, how it ends.
 
-use std::ffi::OsString;
-use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::{
+    ffi::OsString,
+    fs::OpenOptions,
+    path::PathBuf,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
@@ -19,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
 /// What to start, and how to know that it is ready.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct Recipe {
     pub name: &'static str,
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
@@ -34,11 +36,11 @@ pub struct Plan {
 /// A running service; dropping it stops it.
 #[derive(Debug)]
 pub struct Service {
-    plan: Plan,
+    recipe: Recipe,
     process: Process,
 }
 
-impl Plan {
+impl Recipe {
     /// Starts the service. It may not be ready yet.
     ///
     /// # Errors
@@ -64,32 +66,20 @@ impl Plan {
         let process = Process::spawn(&mut command, Signal::SIGTERM, None)
             .with_context(|| format!("start {}", self.program.display()))?;
         Ok(Service {
-            plan: self,
+            recipe: self,
             process,
         })
     }
 }
 
 impl Service {
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.plan.name
-    }
-
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        &self.plan.log
+    fn name(&self) -> &'static str {
+        self.recipe.name
     }
 
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
-    }
-
-    /// How it was started, to start it again.
-    #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
     }
 
     /// Waits until the service says that it is ready.
@@ -107,14 +97,14 @@ impl Service {
             () = ready => Ok(()),
             status = self.process.exited() => bail!("{}", self.obituary(status)),
             () = tokio::time::sleep(START_TIMEOUT) => {
-                bail!("{} is not ready after {START_TIMEOUT:?}. {}", self.name(), log_end(&self.plan.log))
+                bail!("{} is not ready after {START_TIMEOUT:?}. {}", self.name(), log_end(&self.recipe.log))
             }
         }
     }
 
     async fn is_ready(&self, client: &reqwest::Client) -> bool {
         client
-            .get(&self.plan.ready_url)
+            .get(&self.recipe.ready_url)
             .timeout(Duration::from_secs(2))
             .send()
             .await
@@ -140,7 +130,7 @@ impl Service {
         format!(
             "{} ended ({status}). {}",
             self.name(),
-            log_end(&self.plan.log)
+            log_end(&self.recipe.log)
         )
     }
 }

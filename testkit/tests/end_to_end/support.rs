@@ -56,13 +56,8 @@ impl World {
 
     /// Waits until every proxy has applied the newest change.
     pub(crate) async fn until_in_force(&self) -> Result<()> {
-        eventually("all proxies have applied the newest change", async || {
-            let answer = self.stack.admin().get("/admin/proxies").await?;
-            let items = answer["items"].as_array().context("no proxies")?;
-            let current = items.iter().filter(|proxy| proxy["is_behind"] == false);
-            Ok((current.count() == self.stack.proxies().len()).then_some(()))
-        })
-        .await
+        let proxies = self.stack.proxies().len() as u64;
+        self.stack.admin().until_in_force(proxies).await
     }
 
     /// Waits until control has counted what the simulator has reported: every

@@ -1,22 +1,28 @@
 //! Starting everything in order, saying how to use it, stopping it in order.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use testkit::postgres::{Server, Storage};
-use testkit::stack::admin::Admin;
-use testkit::stack::service::{Plan, Service};
-use testkit::stack::{self, ADMIN_USERNAME, Blueprint, ControlAddresses, Programs, ProxyAddresses};
+use testkit::{
+    postgres::{Server, Storage},
+    stack::admin::Admin,
+    stack::service::{Recipe, Service},
+    stack::{self, ADMIN_USERNAME, Blueprint, ControlAddresses, Programs, ProxyAddresses},
+};
 
-use crate::interrupt::Interrupts;
-use crate::state::{Member, State};
-use crate::traffic;
+use crate::{
+    interrupt::Interrupts,
+    state::{Member, State},
+    traffic,
+};
 
 /// Where things listen: on this machine only, unless told otherwise. All other
 /// variables of the proxy and of control are passed on to them.
@@ -149,6 +155,7 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
     let password = &blueprint.secrets.admin_password;
     let admin = Admin::sign_in(&admin_url, ADMIN_USERNAME, password).await?;
     let members = state.members(mode.members(), &admin).await?;
+    admin.until_in_force(1).await?;
     let member = members.first().context("no first user")?;
     let usable = is_active(&admin, member)
         .await?
@@ -179,8 +186,8 @@ async fn is_active(admin: &Admin, member: &Member) -> Result<bool> {
     }))
 }
 
-fn simulator(blueprint: &Blueprint, address: SocketAddr) -> Plan {
-    Plan {
+fn simulator(blueprint: &Blueprint, address: SocketAddr) -> Recipe {
+    Recipe {
         name: "simulator",
         program: blueprint.programs.simulator.clone(),
         arguments: vec![
@@ -212,8 +219,9 @@ fn greeting(
         (Mode::Demo, Some(base_url)) => format!(
             "Start Claude Code in another terminal:\n\n  \
              export ANTHROPIC_BASE_URL={base_url}\n  \
-             export ANTHROPIC_API_KEY=sk-ant-demo   # for the simulated API, which takes any\n  \
-             claude"
+             export ANTHROPIC_API_KEY=sk-ant-demo\n  \
+             claude\n\n\
+             The simulated API takes any key, so that no login is needed."
         ),
     };
     format!(

@@ -3,14 +3,18 @@
 //! `stack run` is behind `make run`, `stack demo` behind `make demo`, and
 //! `stack postgres -- COMMAND` gives `make test` one Postgres for everything.
 
-use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::{
+    ffi::OsString,
+    os::unix::process::ExitStatusExt,
+    process::{Command, ExitCode, ExitStatus},
+};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use testkit::postgres::{Server, Storage};
 
 mod interrupt;

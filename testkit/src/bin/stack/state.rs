@@ -1,15 +1,21 @@
 //! What survives a restart: the secrets, and the first users' keys.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result, bail};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use testkit::stack::admin::Admin;
-use testkit::stack::{Programs, Secrets};
+use serde::{
+    de::DeserializeOwned,
+    {Deserialize, Serialize},
+};
+use testkit::{
+    stack::admin::Admin,
+    stack::{Programs, Secrets},
+};
 
 /// A folder that one launcher at a time works in.
 #[derive(Debug)]
