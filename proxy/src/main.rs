@@ -1,1 +1,60 @@
-fn main() {}
+//! Reads the settings, runs the proxy until a signal, stops it in order.
+
+use std::process::ExitCode;
+
+use clap::{Parser, error::ErrorKind};
+use proxy::{
+    app::App,
+    settings::Settings,
+    telemetry::{log::Log, metrics},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A setting that cannot be used: `EX_CONFIG` of sysexits(3).
+const BAD_SETTING: u8 = 78;
+
+fn main() -> ExitCode {
+    let settings = match Settings::try_parse() {
+        Ok(settings) => settings,
+        Err(error) if is_answer(error.kind()) => {
+            let _closed = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("{}", proxy::settings::one_line(&error));
+            return ExitCode::from(BAD_SETTING);
+        }
+    };
+    match run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("claude-code-proxy: {error:#}");
+            ExitCode::from(BAD_SETTING)
+        }
+    }
+}
+
+fn is_answer(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+}
+
+#[tokio::main]
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    // Two per stream; the usual soft limit of 1024 would end at 500 streams.
+    let files = rlimit::increase_nofile_limit(u64::MAX)?;
+    let (log, _guard) = Log::start(&settings.log)?;
+    let metrics = metrics::install()?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_other| anyhow::anyhow!("a TLS provider is installed already"))?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tracing::info!(files, ?settings, "starting");
+    let app = App::start(settings, log, metrics).await?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    app.stop().await;
+    Ok(())
+}

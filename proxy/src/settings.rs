@@ -3,7 +3,10 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{
+    CommandFactory, Parser, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use http::{HeaderValue, Uri};
 use secrecy::SecretString;
 
@@ -227,7 +230,7 @@ fn secret(text: &str) -> Result<SecretString, String> {
 }
 
 fn header_secret(text: &str) -> Result<SecretString, String> {
-    HeaderValue::from_str(text.trim()).map_err(|_| "not a header value".to_owned())?;
+    HeaderValue::from_str(text.trim()).map_err(|err| err.to_string())?;
     if text.trim().is_empty() {
         return Err("must not be empty".to_owned());
     }
@@ -269,6 +272,50 @@ fn log_filter(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// What is wrong with the settings, in one line that names the variable. A
+/// secret's value is not in it.
+pub fn one_line(error: &clap::Error) -> String {
+    let arguments = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => vec![argument.as_str()],
+        Some(ContextValue::Strings(arguments)) => arguments.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let names: Vec<String> = arguments.into_iter().map(variable).collect();
+    let problem = match (error.kind(), std::error::Error::source(error)) {
+        (_, Some(source)) => source.to_string(),
+        (ErrorKind::MissingRequiredArgument, None) => "required, but not set".to_owned(),
+        (ErrorKind::InvalidValue, None) => match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(values)) => format!("must be one of {}", values.join(", ")),
+            _ => "not a valid value".to_owned(),
+        },
+        _ => {
+            let text = error.to_string();
+            text.lines().next().unwrap_or_default().to_owned()
+        }
+    };
+    match names.as_slice() {
+        [] => problem,
+        names => format!("{}: {problem}", names.join(", ")),
+    }
+}
+
+/// `--plan-api-url <PLAN_API_URL>` → `PROXY_PLAN_API_URL`.
+fn variable(argument: &str) -> String {
+    let long = argument
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("--");
+    Settings::command()
+        .get_arguments()
+        .find(|it| it.get_long() == Some(long))
+        .and_then(|it| it.get_env())
+        .map_or_else(
+            || argument.to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,25 +347,38 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_names_its_variable() {
-        for (flag, value) in [
-            ("--plan-api-url", "api.anthropic.com"),
-            ("--plan-api-url", "https://a/?b=c"),
-            ("--plan-api-url", "https://user:pass@a"),
-            ("--connect-timeout", "5s"),
-            ("--max-body-bytes", "0"),
-            ("--plan-http-version", "3"),
-            ("--log-format", "xml"),
-            ("--log-level", "loud=very"),
-            ("--sync-token", "short"),
-            ("--sync-tls-cert", "only-one-of-the-two.pem"),
+    fn a_bad_value_is_one_line_that_names_its_variable() {
+        for (flag, value, variable) in [
+            ("--plan-api-url", "api.anthropic.com", "PROXY_PLAN_API_URL"),
+            ("--plan-api-url", "https://a/?b=c", "PROXY_PLAN_API_URL"),
+            (
+                "--plan-api-url",
+                "https://user:pass@a",
+                "PROXY_PLAN_API_URL",
+            ),
+            ("--connect-timeout", "5s", "PROXY_CONNECT_TIMEOUT"),
+            ("--max-body-bytes", "0", "PROXY_MAX_BODY_BYTES"),
+            ("--plan-http-version", "3", "PROXY_PLAN_HTTP_VERSION"),
+            ("--log-format", "xml", "PROXY_LOG_FORMAT"),
+            ("--log-level", "loud=very", "PROXY_LOG_LEVEL"),
+            ("--plan-api-key", "se\ncret", "PROXY_PLAN_API_KEY"),
+            ("--sync-tls-cert", "only-one.pem", "PROXY_SYNC_TLS_KEY"),
         ] {
-            let error = parse(&[flag, value]).unwrap_err().to_string();
-            assert!(
-                error.contains(flag) || error.contains("--sync-tls-key"),
-                "{error}"
-            );
+            let line = one_line(&parse(&[flag, value]).unwrap_err());
+            assert!(line.starts_with(variable), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(!line.contains("se\ncret"), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_required_is_named() {
+        let error = Settings::try_parse_from(["claude-code-proxy"]).unwrap_err();
+        let line = one_line(&error);
+        assert!(
+            line.contains("PROXY_KEY_HASHER_SECRET, PROXY_SYNC_TOKEN"),
+            "{line}"
+        );
     }
 
     #[test]

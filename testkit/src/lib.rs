@@ -4,4 +4,5 @@ pub mod anthropic;
 pub mod cutter;
 pub mod postgres;
 pub mod process;
+pub mod sdk;
 pub mod stack;

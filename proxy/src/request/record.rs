@@ -8,7 +8,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -47,6 +47,8 @@ pub struct Journal {
     pub metrics: Metrics,
     /// Set when running answers are about to be cut off.
     terminating: AtomicBool,
+    /// Requests that have begun and not ended.
+    active: AtomicU64,
 }
 
 /// One request.
@@ -78,7 +80,13 @@ impl Journal {
             log,
             metrics,
             terminating: AtomicBool::new(false),
+            active: AtomicU64::new(0),
         }
+    }
+
+    /// Requests that are being answered.
+    pub fn active(&self) -> u64 {
+        self.active.load(Ordering::Relaxed)
     }
 
     /// From now on an answer that ends early was ended by this process.
@@ -89,7 +97,7 @@ impl Journal {
 
 impl Record {
     pub fn begin(journal: &Arc<Journal>, endpoint: Endpoint, headers: &HeaderMap) -> Self {
-        journal.metrics.active_requests.increment(1);
+        journal.active.fetch_add(1, Ordering::Relaxed);
         Self {
             journal: journal.clone(),
             request_id: format!("req_{}", Uuid::now_v7().simple()),
@@ -232,7 +240,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let outcome = self.outcome();
         let metrics = &self.journal.metrics;
-        metrics.active_requests.decrement(1);
+        self.journal.active.fetch_sub(1, Ordering::Relaxed);
         if self.endpoint == Endpoint::Health {
             return;
         }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram,
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    histogram,
 };
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use proto::sync::{Outcome, Provider};
@@ -20,8 +20,6 @@ const SECONDS: [f64; 14] = [
 /// Handles for what the request path counts, looked up once.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Requests being answered.
-    pub active_requests: Gauge,
     pub first_byte_seconds: Histogram,
     pub usage_dropped_total: Counter,
     duration_seconds: Histogram,
@@ -63,7 +61,6 @@ impl Metrics {
     pub fn new() -> Self {
         describe();
         Self {
-            active_requests: gauge!("proxy_active_requests"),
             first_byte_seconds: histogram!("proxy_first_byte_seconds"),
             usage_dropped_total: counter!("proxy_usage_dropped_total"),
             duration_seconds: histogram!("proxy_request_duration_seconds"),

@@ -1,7 +1,9 @@
 //! What is answered: status, headers and body as the API would write them, not
 //! yet as bytes on a connection.
 
+use bytes::Bytes;
 use http::StatusCode;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -26,7 +28,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) enum Body {
     Events(Vec<Event>),
-    Whole { text: String, reported: Usage },
+    Whole { bytes: Bytes, reported: Usage },
 }
 
 /// One event of a stream.
@@ -47,7 +49,12 @@ pub(super) fn answer(request: &Received, reply: &Reply, cache: &mut Cache) -> Op
             status,
             content_type,
             body,
-        } => Answer::whole(*status, content_type, body.clone(), Usage::default()),
+        } => Answer::whole(
+            *status,
+            content_type,
+            body.clone(),
+            reply.tokens.unwrap_or_default(),
+        ),
         Content::Events(events) => Answer::events(events.iter().cloned()),
         Content::Answer => by_the_api(request, reply, None, cache),
         Content::Text(text) => by_the_api(request, reply, Some(text), cache),
@@ -253,7 +260,15 @@ fn words(text: &Value) -> impl Iterator<Item = &str> {
 }
 
 fn model_json((id, display_name, created_at): &(&str, &str, &str)) -> Value {
-    json!({"type": "model", "id": id, "display_name": display_name, "created_at": created_at})
+    json!({
+        "type": "model",
+        "id": id,
+        "display_name": display_name,
+        "created_at": created_at,
+        "lifecycle": "active",
+        "max_input_tokens": 200_000,
+        "max_tokens": 64_000,
+    })
 }
 
 /// A page of the models: `limit`, and `after_id` or `before_id`.
@@ -297,18 +312,18 @@ fn models_page(query: &str) -> Result<Value, ApiError> {
 }
 
 impl Answer {
-    fn whole(status: u16, content_type: &str, text: String, reported: Usage) -> Self {
+    fn whole(status: u16, content_type: &str, bytes: Bytes, reported: Usage) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             headers: vec![("content-type".to_owned(), content_type.to_owned())],
-            body: Body::Whole { text, reported },
+            body: Body::Whole { bytes, reported },
             model: String::new(),
         }
     }
 
     fn json(status: u16, value: &Value) -> Self {
         let reported = reported(Usage::default(), &value["usage"]);
-        Self::whole(status, "application/json", value.to_string(), reported)
+        Self::whole(status, "application/json", text(value).into(), reported)
     }
 
     pub(super) fn error(error: &ApiError, request_id: &str) -> Self {
@@ -409,7 +424,56 @@ pub(super) fn error_json(error: &ApiError, request_id: &str) -> Value {
 }
 
 pub(super) fn event_text(name: &str, data: &Value) -> String {
-    format!("event: {name}\ndata: {data}\n\n")
+    format!("event: {name}\ndata: {}\n\n", text(data))
+}
+
+/// The fields that the API writes first, in its order. Nobody may rely on it,
+/// and so nobody is spared it.
+const FIRST_FIELDS: [&str; 16] = [
+    "type",
+    "index",
+    "model",
+    "id",
+    "role",
+    "name",
+    "input_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "ephemeral_5m_input_tokens",
+    "content",
+    "delta",
+    "content_block",
+    "stop_reason",
+    "stop_sequence",
+    "error",
+];
+
+fn text(value: &Value) -> String {
+    serde_json::to_string(&InOrder(value)).unwrap_or_default()
+}
+
+/// Writes fields in the API's order.
+struct InOrder<'a>(&'a Value);
+
+impl Serialize for InOrder<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Array(items) => serializer.collect_seq(items.iter().map(InOrder)),
+            Value::Object(fields) => {
+                let mut fields: Vec<_> = fields.iter().collect();
+                fields.sort_by_key(|(name, _)| {
+                    let rank = FIRST_FIELDS.iter().position(|first| first == name);
+                    rank.unwrap_or(FIRST_FIELDS.len())
+                });
+                serializer.collect_map(
+                    fields
+                        .into_iter()
+                        .map(|(name, value)| (name, InOrder(value))),
+                )
+            }
+            plain => plain.serialize(serializer),
+        }
+    }
 }
 
 /// What a reader knows who knew `so_far` and now sees this usage object: every

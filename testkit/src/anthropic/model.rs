@@ -68,7 +68,8 @@ pub(super) const MODELS: [(&str, &str, &str); 9] = [
     ),
 ];
 
-/// Answers a valid request; `text` is said in place of an own one.
+/// Answers a valid request; `text` is said in place of an own one,
+/// however long it is.
 pub(super) fn speak(request: &Value, text: Option<&str>) -> Speech {
     let turn = Turn::of(request);
     let mut content = Vec::new();
@@ -84,11 +85,14 @@ pub(super) fn speak(request: &Value, text: Option<&str>) -> Speech {
         ),
     };
     content.push(block);
-    Speech {
+    let speech = Speech {
         content,
         stop_reason,
+    };
+    match text {
+        Some(_) => speech,
+        None => speech.within(request["max_tokens"].as_u64().unwrap_or(u64::MAX)),
     }
-    .within(request["max_tokens"].as_u64().unwrap_or(u64::MAX))
 }
 
 /// What the last message of the user holds.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri, Version};
+use http::{Method, Version, request, uri::PathAndQuery};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -81,21 +81,15 @@ struct Kept {
 }
 
 impl Received {
-    pub(super) fn new(
-        version: Version,
-        method: Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        body: Bytes,
-    ) -> Self {
+    pub(super) fn new(head: request::Parts, body: Bytes) -> Self {
+        let path = head.uri.path_and_query().map(PathAndQuery::as_str);
         Self {
             request_id: request_id(),
-            version,
-            method,
-            path: uri
-                .path_and_query()
-                .map_or_else(|| uri.path().to_owned(), ToString::to_string),
-            headers: headers
+            version: head.version,
+            path: path.unwrap_or(head.uri.path()).to_owned(),
+            method: head.method,
+            headers: head
+                .headers
                 .iter()
                 .map(|(name, value)| {
                     let value = String::from_utf8_lossy(value.as_bytes());

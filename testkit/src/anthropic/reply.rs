@@ -6,7 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Deserialize;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -48,15 +49,16 @@ pub enum Content {
     Events(Vec<(String, Value)>),
     /// An error in the API's envelope.
     Error(ApiError),
-    /// Anything over HTTP.
+    /// Anything over HTTP. The ledger counts [`Reply::tokens`] for it.
     Body {
         status: u16,
         content_type: String,
-        body: String,
+        #[serde(deserialize_with = "bytes_of_text")]
+        body: Bytes,
     },
     /// These bytes in place of an HTTP answer; then the connection ends.
     /// HTTP/1.1 only: HTTP/2 connections just end.
-    Raw(String),
+    Raw(#[serde(deserialize_with = "bytes_of_text")] Bytes),
 }
 
 /// An error as the API words it.
@@ -167,7 +169,7 @@ pub enum At {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
-    /// The connection is reset.
+    /// The connection is reset, after the client's side has all bytes before.
     Reset,
     /// The connection is closed in the orderly way, but too early.
     Close,
@@ -237,7 +239,7 @@ impl Reply {
         .header("anthropic-ratelimit-unified-5h-reset", &resets_at)
     }
 
-    pub fn body(status: u16, content_type: &str, body: impl Into<String>) -> Self {
+    pub fn body(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
         Self::of(Content::Body {
             status,
             content_type: content_type.to_owned(),
@@ -251,7 +253,7 @@ impl Reply {
         Self::body(status, "text/html", body)
     }
 
-    pub fn raw(bytes: impl Into<String>) -> Self {
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
         Self::of(Content::Raw(bytes.into()))
     }
 
@@ -358,6 +360,10 @@ impl ApiError {
     pub fn overloaded() -> Self {
         Self::of_status(529)
     }
+}
+
+fn bytes_of_text<'de, D: Deserializer<'de>>(text: D) -> Result<Bytes, D::Error> {
+    String::deserialize(text).map(Bytes::from)
 }
 
 impl From<ScriptedError> for ApiError {

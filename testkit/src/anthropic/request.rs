@@ -8,6 +8,11 @@ use super::{record::Received, reply::ApiError};
 /// The API's limit.
 pub(super) const MAX_BODY_BYTES: usize = 32 << 20;
 
+/// The API's version from which on requests may not choose how to sample.
+const WITHOUT_SAMPLING: &str = "2026-10-21";
+
+const VERSIONS: [&str; 2] = ["2023-06-01", WITHOUT_SAMPLING];
+
 /// A request that the API understands.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -31,13 +36,12 @@ pub(super) fn read(request: &Received) -> Result<Asked, ApiError> {
         return Err(ApiError::of_status(405));
     }
     credential(request)?;
-    if request.header("anthropic-version").is_none() {
-        return Err(invalid("anthropic-version: header is required"));
-    }
+    let version = version(request)?;
     match path {
         "/v1/messages" => {
             let body = json_body(request)?;
             message(&body)?;
+            sampling(&body, version)?;
             Ok(Asked::Message(body))
         }
         "/v1/messages/count_tokens" => {
@@ -74,6 +78,16 @@ fn credential(request: &Received) -> Result<(), ApiError> {
         )),
         Some("") => Err(ApiError::of_status(401)),
         Some(_) => Ok(()),
+    }
+}
+
+fn version(request: &Received) -> Result<&str, ApiError> {
+    match request.header("anthropic-version") {
+        None => Err(invalid("anthropic-version: header is required")),
+        Some(version) if VERSIONS.contains(&version) => Ok(version),
+        Some(version) => Err(invalid(format!(
+            "anthropic-version: \"{version}\" is not a valid version"
+        ))),
     }
 }
 
@@ -141,6 +155,16 @@ fn message(body: &Value) -> Result<(), ApiError> {
         ));
     }
     thinking(&body["thinking"], max_tokens)
+}
+
+fn sampling(body: &Value, version: &str) -> Result<(), ApiError> {
+    let names = ["temperature", "top_p", "top_k"];
+    match names.iter().find(|name| !body[**name].is_null()) {
+        Some(name) if version == WITHOUT_SAMPLING => {
+            Err(invalid(format!("{name}: Extra inputs are not permitted")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn thinking(thinking: &Value, max_tokens: u64) -> Result<(), ApiError> {

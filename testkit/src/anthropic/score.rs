@@ -103,11 +103,11 @@ pub(super) fn compose(
     };
     let farewell = reply.ending.as_ref().and_then(|end| manner(&end.how));
     let Some(mut answer) = answer else {
-        let Content::Raw(text) = &reply.content else {
+        let Content::Raw(bytes) = &reply.content else {
             return leave_at_once(Farewell::new(Manner::Close));
         };
         return leave_at_once(Farewell {
-            last_words: text.clone().into(),
+            last_words: bytes.clone(),
             manner: farewell.unwrap_or(Manner::Close),
         });
     };
@@ -181,8 +181,8 @@ fn pieces(body: Body, ending: Option<&Ending>, request_id: &str) -> Vec<Piece> {
                 reported: event.reported,
             })
             .collect(),
-        Body::Whole { text, reported } => vec![Piece {
-            bytes: text.into(),
+        Body::Whole { bytes, reported } => vec![Piece {
+            bytes: bytes.into(),
             reported,
         }],
     };
@@ -275,4 +275,42 @@ fn cut(writes: &mut Vec<Piece>, limit: usize) {
         left -= write.bytes.len();
         !write.bytes.is_empty()
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anthropic::{answer::answer, usage::Cache};
+
+    #[test]
+    fn the_pace_is_in_the_score() {
+        let body = r#"{"model":"claude-x","max_tokens":9,"stream":true,
+            "messages":[{"role":"user","content":"say: one"}]}"#;
+        let head = http::Request::post("/v1/messages")
+            .header("x-api-key", "k")
+            .header("anthropic-version", "2023-06-01")
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0;
+        let request = Received::new(head, Bytes::from(body));
+        let pace = Pace {
+            head_ms: 1_000,
+            first_event_ms: 100,
+            event_ms: 10,
+        };
+        let reply = Reply::answer();
+        let answer = answer(&request, &reply, &mut Cache::default());
+        let score = compose(&request, &reply, answer, pace);
+        assert_eq!(score.head_after.as_millis(), 1_000);
+        let waits: Vec<_> = score
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Wait(duration) => Some(duration.as_millis()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(waits, [100, 10, 10, 10, 10, 10, 10]);
+    }
 }

@@ -1,16 +1,17 @@
 //! Connections: accepts them, lets hyper speak HTTP on them, and plays scores.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     io,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::{Request, Response, Version};
 use http_body::Frame;
-use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -25,12 +26,12 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    answer::{Answer, answer},
+    answer::answer,
     control,
     record::{Received, Record},
-    reply::{ApiError, Pace},
+    reply::{Pace, Reply},
     request::MAX_BODY_BYTES,
-    score::{self, Farewell, Opening, Score, Step},
+    score::{self, Farewell, Manner, Opening, Score, Step},
     script::Script,
     usage::{Cache, Usage},
     wire::{Stream, Wire, part},
@@ -109,7 +110,7 @@ async fn speak(tcp: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) -> i
     let link = Arc::new(Link { flushed, leave });
     let service = service_fn(|request| {
         let (state, link) = (Arc::clone(&state), Arc::clone(&link));
-        async move { Ok::<_, Farewelled>(respond(request, state, link).await) }
+        async move { Ok::<_, Infallible>(respond(request, state, link).await) }
     });
     let server = auto::Builder::new(TokioExecutor::new());
     let farewell = tokio::select! {
@@ -122,28 +123,17 @@ async fn speak(tcp: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) -> i
     }
 }
 
-/// Never happens.
-type Farewelled = Infallible;
-
 async fn respond(request: Request<Incoming>, state: Arc<State>, link: Arc<Link>) -> Response<Body> {
-    let version = request.version();
     let (head, body) = request.into_parts();
-    let received =
-        |body| Received::new(version, head.method.clone(), &head.uri, &head.headers, body);
-    let request = match Limited::new(body, MAX_BODY_BYTES).collect().await {
-        Ok(body) => received(body.to_bytes()),
-        Err(_too_large_or_gone) => {
-            let error = ApiError::of_status(413);
-            let request = received(Bytes::new());
-            let answer = Answer::error(&error, &request.request_id);
-            let score = score::compose(&request, &Default::default(), Some(answer), state.pace);
-            return play(score, request, state, link).await;
-        }
+    let (body, reply) = match read(body).await {
+        Some(body) => (body, None),
+        None => (Bytes::new(), Some(Reply::error(413))),
     };
+    let request = Received::new(head, body);
     if request.path.starts_with("/_") {
         return control::respond(&request, &state);
     }
-    let reply = state.script.reply_to(&request);
+    let reply = reply.unwrap_or_else(|| state.script.reply_to(&request));
     state.record.request(request.clone());
     let answer = {
         let mut cache = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,6 +141,24 @@ async fn respond(request: Request<Incoming>, state: Arc<State>, link: Arc<Link>)
     };
     let score = score::compose(&request, &reply, answer, state.pace);
     play(score, request, state, link).await
+}
+
+/// None when there is too much of it. It is read to its end in any case, so that
+/// a client which writes first and reads then gets to know.
+async fn read(mut body: Incoming) -> Option<Bytes> {
+    let mut bytes = BytesMut::new();
+    let mut is_too_large = false;
+    // A client that breaks off does not read the answer either.
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        is_too_large |= bytes.len() + data.len() > MAX_BODY_BYTES;
+        if !is_too_large {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    (!is_too_large).then(|| bytes.freeze())
 }
 
 pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
@@ -200,7 +208,7 @@ async fn play(
 
 /// A score that is being played.
 struct Performance {
-    steps: std::collections::VecDeque<Step>,
+    steps: VecDeque<Step>,
     is_flushing: bool,
     reported: Usage,
     model: String,
@@ -257,7 +265,6 @@ impl Performance {
     }
 
     async fn leave<T>(&mut self, farewell: Farewell) -> T {
-        use super::score::Manner;
         if farewell.manner != Manner::Silence || !farewell.last_words.is_empty() {
             self.finish();
             // Full: another request has asked for the same already.

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// What marks the roles in a conversation, and is never cached.
+const FRAME_TOKENS: u64 = 3;
+
 /// Prefixes that the cache remembers, in place of a lifetime.
 const MAX_CACHED_PREFIXES: usize = 10_000;
 
@@ -98,7 +101,7 @@ pub(super) fn tokens_of(bytes: usize) -> u64 {
 /// Tokens of everything that a model would read.
 pub(super) fn input_tokens(request: &Value) -> u64 {
     let bytes: usize = parts(request).map(|part| part.to_string().len()).sum();
-    tokens_of(bytes)
+    FRAME_TOKENS + tokens_of(bytes)
 }
 
 impl Cache {
@@ -129,7 +132,7 @@ impl Cache {
             }
             self.remember(breakpoint.hash);
         }
-        usage.input_tokens = (total_bytes - counted_bytes).div_ceil(BYTES_PER_TOKEN);
+        usage.input_tokens = FRAME_TOKENS + (total_bytes - counted_bytes).div_ceil(BYTES_PER_TOKEN);
         usage
     }
 
@@ -230,10 +233,10 @@ mod tests {
         assert_eq!(
             usage,
             Usage {
-                input_tokens: 2,
+                input_tokens: FRAME_TOKENS + 2,
                 ..Usage::default()
             }
         );
-        assert_eq!(input_tokens(&request), 2);
+        assert_eq!(input_tokens(&request), usage.input_tokens);
     }
 }

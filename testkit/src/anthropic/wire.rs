@@ -3,15 +3,18 @@
 
 use std::{
     io,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
     sync::{Notify, oneshot},
+    time::sleep,
 };
 use tokio_rustls::server::TlsStream;
 
@@ -109,11 +112,56 @@ pub(super) async fn part(mut stream: Stream, farewell: Farewell) -> io::Result<(
     stream.write_all(&farewell.last_words).await?;
     stream.flush().await?;
     match farewell.manner {
-        Manner::Reset => stream.tcp().set_zero_linger(),
+        Manner::Reset => {
+            delivered(stream.tcp()).await;
+            stream.tcp().set_zero_linger()
+        }
         Manner::Close => stream.shutdown().await,
         Manner::Silence => {
             tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
             Ok(())
         }
     }
+}
+
+/// Waits until the client's side has all bytes, because a reset takes back those
+/// which are still under way. Gives up on a client that does not read, and on
+/// systems without `/proc`.
+async fn delivered(tcp: &TcpStream) {
+    for _ in 0..PATIENCE_MS {
+        // Fails when the client has reset the connection.
+        let (Ok(local), Ok(peer)) = (tcp.local_addr(), tcp.peer_addr()) else {
+            return;
+        };
+        let Ok(table) = std::fs::read_to_string("/proc/net/tcp") else {
+            return;
+        };
+        // A row can be missing while the table changes.
+        if table.lines().any(|row| is_idle(row, local, peer)) {
+            return;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+const PATIENCE_MS: u32 = 2_000;
+
+/// Tells whether a row of `/proc/net/tcp` is of this connection, and everything
+/// sent is acknowledged.
+fn is_idle(row: &str, local: SocketAddr, peer: SocketAddr) -> bool {
+    let mut columns = row.split_whitespace().skip(1);
+    columns.next() == hex(local).as_deref()
+        && columns.next() == hex(peer).as_deref()
+        && columns
+            .nth(1)
+            .is_some_and(|queues| queues.starts_with("00000000:"))
+}
+
+/// As in `/proc/net/tcp`, which has no IPv6.
+fn hex(addr: SocketAddr) -> Option<String> {
+    let IpAddr::V4(ip) = addr.ip() else {
+        return None;
+    };
+    let ip = u32::from_ne_bytes(ip.octets());
+    Some(format!("{ip:08X}:{:04X}", addr.port()))
 }

@@ -5,6 +5,7 @@ mod claude_code;
 mod control_away;
 mod drain;
 mod launcher;
+mod sdk;
 #[expect(
     clippy::indexing_slicing,
     reason = "a field that a JSON value lacks reads as null"

@@ -65,28 +65,44 @@ impl World {
         .await
     }
 
-    /// Waits until control has counted what the simulator has reported: not
-    /// less and not more.
+    /// Waits until control has counted what the simulator has reported: every
+    /// answer and every token, not less and not more.
     pub(crate) async fn until_all_is_counted(&self) -> Result<()> {
         let expected = Counted::from(self.simulator.ledger());
-        let counted = eventually("control has counted every request", async || {
-            Ok(Some(self.counted().await?).filter(|counted| counted.requests >= expected.requests))
-        })
-        .await;
-        let counted = match counted {
-            Ok(counted) => counted,
-            Err(error) => {
-                return Err(error.context(format!(
-                    "{:?} instead of {expected:?}",
-                    self.counted().await?
-                )));
-            }
-        };
+        let counted = self
+            .until_counted(&expected, |counted| counted.requests >= expected.requests)
+            .await?;
         ensure!(
             counted == expected,
             "counted {counted:?} instead of {expected:?}"
         );
         Ok(())
+    }
+
+    /// The same for the tokens alone, where there are requests without any.
+    pub(crate) async fn until_all_tokens_are_counted(&self) -> Result<()> {
+        let expected = Counted::from(self.simulator.ledger());
+        self.until_counted(&expected, |counted| counted.tokens == expected.tokens)
+            .await
+            .map(drop)
+    }
+
+    async fn until_counted(
+        &self,
+        expected: &Counted,
+        enough: impl Fn(&Counted) -> bool,
+    ) -> Result<Counted> {
+        let mut last = None;
+        let found = eventually("control has counted everything", async || {
+            let counted = self.counted().await?;
+            if enough(&counted) {
+                return Ok(Some(counted));
+            }
+            last = Some(counted);
+            Ok(None)
+        })
+        .await;
+        found.with_context(|| format!("counted {last:?} instead of {expected:?}"))
     }
 
     /// Waits until all is counted that any proxy still has to deliver, again or

@@ -171,8 +171,7 @@ async fn is_active(admin: &Admin, member: &Member) -> Result<bool> {
     };
     let keys = keys
         .get("items")
-        .unwrap_or(&keys)
-        .as_array()
+        .and_then(Value::as_array)
         .context("no list of access keys")?;
     Ok(keys.iter().any(|key| {
         let is = |field, value: &str| key.get(field).and_then(Value::as_str) == Some(value);

@@ -1,0 +1,192 @@
+//! Wires the parts together and owns the order of shutdown.
+//!
+//! Two runtimes: requests have all workers; the sync loops, probes and metrics
+//! have a thread of their own, so that a large snapshot or a scrape does not
+//! stall a stream.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use proto::{access_key::Hasher, line};
+use secrecy::ExposeSecret;
+use tokio::{net::TcpListener, runtime, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    index::IndexHandle,
+    ingress::Ingress,
+    ops::Ops,
+    request::{Proxy, body::Buffers, record::Journal},
+    route::OperatorKey,
+    settings::Settings,
+    sync::{self, Sync},
+    tasks::Tasks,
+    telemetry::{log::Log, metrics::Metrics},
+    upstream::{Upstream, connect::Connector, plan::Plan},
+    usage::outbox::{CAPACITY, Outbox},
+};
+
+/// What is left of usage when the streams are done is delivered within this.
+const FLUSH: Duration = Duration::from_secs(10);
+
+/// A proxy that runs.
+#[derive(Debug)]
+pub struct App {
+    pub listen_addr: SocketAddr,
+    pub ops_addr: SocketAddr,
+    proxy: Arc<Proxy>,
+    connections: Tasks,
+    upkeep: Tasks,
+    sync: Tasks,
+    sync_thread: JoinHandle<()>,
+    drain_timeout: Duration,
+}
+
+impl App {
+    /// Binds the ports and starts. Returns when clients can connect; requests
+    /// are refused with a 503 until the first snapshot.
+    ///
+    /// # Errors
+    ///
+    /// A setting that cannot be used, or a port that is taken: the message names
+    /// the variable.
+    pub async fn start(
+        settings: Settings,
+        log: Log,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
+        let operator_key = match &settings.plan.api_key {
+            Some(key) => Some(OperatorKey::new(key).context("PROXY_PLAN_API_KEY")?),
+            None => None,
+        };
+        let connector = Connector::new(&settings.plan)?;
+        let index = Arc::new(IndexHandle::new());
+        let outbox = Arc::new(Outbox::new(CAPACITY));
+        let journal = Arc::new(Journal::new(outbox, log, Metrics::new()));
+        let draining = CancellationToken::new();
+        let listener = bind("PROXY_LISTEN_ADDR", settings.listen_addr).await?;
+        let ops_listener = bind("PROXY_OPS_ADDR", settings.ops_addr).await?;
+        let ops_addr = ops_listener.local_addr()?;
+
+        let upkeep = Tasks::new();
+        let proxy = Arc::new(Proxy {
+            index: index.clone(),
+            hasher: Hasher::new(settings.key_hasher_secret.expose_secret().as_bytes()),
+            plan: Plan::new(&settings.plan.api_url, operator_key),
+            upstream: Upstream::new(connector, settings.limits.clone(), &upkeep),
+            buffers: Buffers::new(settings.limits.max_buffered_bytes),
+            limits: settings.limits.clone(),
+            journal: journal.clone(),
+            draining: draining.clone(),
+        });
+        let ingress = Ingress::new(listener, proxy.clone(), settings.limits.max_connections);
+        let listen_addr = ingress.local_addr()?;
+        let connections = ingress.connections();
+
+        let ops = Ops {
+            index: index.clone(),
+            journal: journal.clone(),
+            metrics,
+            max_staleness: settings.sync.max_staleness,
+            draining,
+        };
+        let sync = Tasks::new();
+        let sync_thread = start_sync(&settings.sync, index, journal, ops, ops_listener, &sync)?;
+        connections.spawn(ingress.run());
+        tracing::info!(%listen_addr, %ops_addr, "ready for clients");
+        Ok(Self {
+            listen_addr,
+            ops_addr,
+            proxy,
+            connections,
+            upkeep,
+            sync,
+            sync_thread,
+            drain_timeout: settings.limits.drain_timeout,
+        })
+    }
+
+    /// Stops in order: no new connections, running answers to their end or to
+    /// the drain timeout, usage to control, then everything else.
+    pub async fn stop(self) {
+        let journal = self.proxy.journal.clone();
+        tracing::info!(active = journal.active(), "draining");
+        self.proxy.draining.cancel();
+        if timeout(self.drain_timeout, self.connections.ended())
+            .await
+            .is_err()
+        {
+            journal.terminate();
+            tracing::warn!(active = journal.active(), "cutting off what is left");
+            self.connections.stop();
+            self.connections.ended().await;
+        }
+        if timeout(FLUSH, journal.outbox.emptied()).await.is_err() {
+            tracing::warn!(
+                pending = journal.outbox.backlog().pending,
+                "control did not take all usage; what is left follows, event by event"
+            );
+        }
+        self.sync.stop();
+        self.upkeep.stop();
+        self.sync.ended().await;
+        for event in journal.outbox.give_up() {
+            tracing::warn!(
+                event_id = %uuid::Uuid::from_slice(&event.event_id).unwrap_or_default(),
+                request_id = event.request_id,
+                access_key_id = event.access_key_id,
+                started_at = ?event.started_at.as_ref().and_then(line::time),
+                "usage was not delivered; its request's line carries it"
+            );
+        }
+        if self.sync_thread.join().is_err() {
+            tracing::error!("the sync thread panicked");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(variable: &str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(addr)
+        .await
+        .with_context(|| format!("{variable}: cannot listen on {addr}"))
+}
+
+/// Runs the sync loops, probes and metrics on their own thread.
+fn start_sync(
+    settings: &crate::settings::Sync,
+    index: Arc<IndexHandle>,
+    journal: Arc<Journal>,
+    ops: Ops,
+    ops_listener: TcpListener,
+    tasks: &Tasks,
+) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let ops_listener = ops_listener.into_std()?;
+    let entered = runtime.enter();
+    let ops_listener = TcpListener::from_std(ops_listener)?;
+    let sync = Sync::new(settings, index, journal)?;
+    tasks.spawn(sync::watch::run(sync.clone(), tasks.clone()));
+    tasks.spawn(sync::report::run(sync.clone(), tasks.clone()));
+    tasks.spawn(sync::push::run(sync, tasks.clone()));
+    tasks.spawn(ops.run(ops_listener, tasks.clone()));
+    drop(entered);
+    let tasks = tasks.clone();
+    let thread = thread::Builder::new()
+        .name("sync".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                tasks.stopping().await;
+                tasks.ended().await
+            })
+        })?;
+    Ok(thread)
+}

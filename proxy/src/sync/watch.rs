@@ -1,0 +1,155 @@
+//! Follows the configuration: snapshot, deltas, heartbeats.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge};
+use proto::sync::{Heartbeat, Position, WatchRequest, WatchResponse, watch_response::Event};
+use tokio::time::{error::Elapsed, sleep, timeout};
+
+use super::{Sync, backoff::Backoff};
+use crate::{
+    index::apply::{Gap, Staging},
+    tasks::Tasks,
+};
+
+/// The server answers at once, so a longer wait means that nobody is there.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// Heartbeats that may be missing before the stream is taken for dead.
+const MISSED_HEARTBEATS: u32 = 3;
+
+/// Until the first heartbeat says how often they come.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// A delta names everything that changed while the proxy was away.
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    /// Drain, connection age, another epoch: routine.
+    #[error("control ended the stream")]
+    Closed,
+    #[error("control cannot be watched")]
+    Broken(#[from] Box<tonic::Status>),
+    #[error("control has been silent for too long")]
+    Silent(#[from] Elapsed),
+    #[error(transparent)]
+    Gap(#[from] Gap),
+    #[error("the state has drifted from control's at revision {0}")]
+    Drift(u64),
+    #[error("a message is of a kind that this version does not know")]
+    Unknown,
+}
+
+/// Watches until the tasks are told to stop.
+pub async fn run(sync: Sync, tasks: Tasks) {
+    let mut backoff = Backoff::new();
+    let mut resume_from = None;
+    loop {
+        let end = tokio::select! {
+            () = tasks.stopping() => return,
+            end = follow(&sync, resume_from.take(), &mut backoff) => end,
+        };
+        gauge!("proxy_sync_connected").set(0.0);
+        resume_from = match end {
+            End::Gap(_) | End::Drift(_) => None,
+            _ => sync.index.load().position().cloned(),
+        };
+        tell(&end);
+        tokio::select! {
+            () = tasks.stopping() => return,
+            () = sleep(backoff.wait()) => {}
+        }
+    }
+}
+
+fn tell(end: &End) {
+    match end {
+        End::Closed => tracing::debug!("{end}, watching again"),
+        _ => tracing::warn!(
+            error = end as &dyn std::error::Error,
+            "serving from memory, watching again"
+        ),
+    }
+}
+
+/// One stream, from its start to its end.
+async fn follow(sync: &Sync, resume_from: Option<Position>, backoff: &mut Backoff) -> End {
+    match try_follow(sync, resume_from, backoff).await {
+        Ok(()) => End::Closed,
+        Err(end) => end,
+    }
+}
+
+async fn try_follow(
+    sync: &Sync,
+    resume_from: Option<Position>,
+    backoff: &mut Backoff,
+) -> Result<(), End> {
+    let request = WatchRequest {
+        node: Some(sync.node.clone()),
+        resume_from,
+    };
+    let mut client = sync.config().max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let mut stream = timeout(FIRST, client.watch(request))
+        .await?
+        .map_err(Box::new)?
+        .into_inner();
+    let mut staging = Staging::default();
+    let mut silence = FIRST;
+    while let Some(message) = timeout(silence, stream.message())
+        .await?
+        .map_err(Box::new)?
+    {
+        gauge!("proxy_sync_connected").set(1.0);
+        if let Some(interval) = take(sync, &mut staging, message)? {
+            silence = interval * MISSED_HEARTBEATS;
+        } else {
+            silence = silence.max(HEARTBEAT * MISSED_HEARTBEATS);
+        }
+        backoff.reset();
+    }
+    Ok(())
+}
+
+/// Puts a message in force. A heartbeat gives the interval of the next ones.
+fn take(
+    sync: &Sync,
+    staging: &mut Staging,
+    message: WatchResponse,
+) -> Result<Option<Duration>, End> {
+    match message.event.ok_or(End::Unknown)? {
+        Event::Snapshot(part) => {
+            if let Some(index) = staging.add(part)? {
+                counter!("proxy_snapshots_total").increment(1);
+                tracing::info!(?index, "a snapshot is in force");
+                sync.index.swap(index);
+            }
+            Ok(None)
+        }
+        Event::Delta(delta) => {
+            let next = sync.index.load().after(delta)?;
+            sync.index.swap(next);
+            Ok(None)
+        }
+        Event::Heartbeat(heartbeat) => compare(sync, &heartbeat),
+    }
+}
+
+/// A heartbeat proves that the state is current, or that it has drifted.
+fn compare(sync: &Sync, heartbeat: &Heartbeat) -> Result<Option<Duration>, End> {
+    let index = sync.index.load();
+    if heartbeat.head.is_some() && index.position() == heartbeat.head.as_ref() {
+        if index.digest() != heartbeat.digest {
+            let revision = index.position().map_or(0, |position| position.revision);
+            return Err(End::Drift(revision));
+        }
+        sync.index.confirm();
+    }
+    let interval = heartbeat
+        .heartbeat_interval
+        .and_then(|interval| Duration::try_from(interval).ok())
+        .filter(|interval| !interval.is_zero());
+    Ok(interval)
+}

@@ -1,0 +1,92 @@
+//! Runs the official SDKs, so that nobody has to trust our reading of the API.
+//!
+//! Each runs the same list of checks, `testkit/sdk/checks.*`, against a base URL:
+//! the simulator's own, or that of a proxy in front of it. The first use
+//! installs the SDKs, which needs the package registries.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use anyhow::{Context, bail};
+
+/// An official SDK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sdk {
+    Python,
+    /// The last one that speaks version 2023-06-01 of the API.
+    Python0125,
+    TypeScript,
+}
+
+/// Where the checks go.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub base_url: String,
+    pub api_key: String,
+    /// The simulator that answers in the end, to script faults.
+    pub simulator_url: String,
+}
+
+const SDK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk");
+
+impl Sdk {
+    pub const ALL: [Self; 3] = [Self::Python, Self::Python0125, Self::TypeScript];
+
+    /// Installs the SDK if need be, runs its checks and returns what they
+    /// printed.
+    ///
+    /// # Errors
+    /// When it cannot be installed, or when a check fails; then the error has
+    /// what was printed.
+    pub async fn check(self, target: &Target) -> anyhow::Result<String> {
+        let target = target.clone();
+        tokio::task::spawn_blocking(move || {
+            let installed = Command::new(Path::new(SDK).join("install")).output();
+            text("testkit/sdk/install", installed)?;
+            text("the checks", self.command(&target).output())
+        })
+        .await?
+    }
+
+    fn command(self, target: &Target) -> Command {
+        let python = |folder: &str| {
+            let mut command = Command::new(installed(folder).join("bin/python"));
+            command.arg(Path::new(SDK).join("checks.py"));
+            command
+        };
+        let mut command = match self {
+            Self::Python => python("python"),
+            Self::Python0125 => python("python-0.125"),
+            Self::TypeScript => {
+                let mut command = Command::new("node");
+                command
+                    .arg(Path::new(SDK).join("checks.mjs"))
+                    .current_dir(installed("node"));
+                command
+            }
+        };
+        command
+            .env("BASE_URL", &target.base_url)
+            .env("API_KEY", &target.api_key)
+            .env("SIMULATOR_URL", &target.simulator_url)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("NO_PROXY", "127.0.0.1,localhost");
+        command
+    }
+}
+
+fn installed(folder: &str) -> PathBuf {
+    Path::new(SDK).join("../../.state/sdk").join(folder)
+}
+
+fn text(what: &str, output: std::io::Result<Output>) -> anyhow::Result<String> {
+    let output = output.with_context(|| format!("cannot run {what}"))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("{what} failed ({}):\n{printed}{errors}", output.status);
+    }
+    Ok(printed)
+}
