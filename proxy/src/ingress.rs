@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -23,6 +24,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     request::{self, Proxy},
@@ -157,38 +160,75 @@ impl Connection {
             tasks,
             _place,
         } = self;
-        let draining = proxy.draining.clone();
+        let idle_timeout = proxy.limits.idle_timeout;
         let has_spoken = Arc::new(AtomicBool::new(false));
         let service = service_fn({
-            let has_spoken = has_spoken.clone();
+            let (proxy, has_spoken) = (proxy.clone(), has_spoken.clone());
             move |request| {
                 has_spoken.store(true, Ordering::Relaxed);
                 let proxy = proxy.clone();
-                async move { Ok::<_, Infallible>(request::handle(proxy, request).await) }
+                // Boxed, so that its memory is held until the answer begins and
+                // not as long as the connection.
+                let answer = Box::pin(request::handle(proxy, request));
+                async move { Ok::<_, Infallible>(answer.await) }
             }
         });
-        let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
-        // Until the first request it may be neither HTTP/1.1 nor HTTP/2, so that
-        // neither's own limit holds.
-        let mut silent = pin!(sleep(HEAD_TIMEOUT));
-        let mut is_draining = false;
+        // A client that takes nothing any more must not hold an answer for ever.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(idle_timeout));
+        let stream = TokioIo::new(Box::pin(stream));
+        let mut connection = pin!(server.serve_connection(stream, service));
+        let mut signals = signals(&tasks, &proxy.draining);
         let result = loop {
             tokio::select! {
+                biased;
                 result = connection.as_mut() => break result,
-                () = tasks.stopping() => return,
-                () = draining.cancelled(), if !is_draining => {
-                    is_draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = silent.as_mut(), if !silent.is_elapsed() => {
-                    if !has_spoken.load(Ordering::Relaxed) {
-                        return;
-                    }
-                }
+                Some(signal) = signals.next() => match signal {
+                    Signal::Stop => return,
+                    Signal::Drain => connection.as_mut().graceful_shutdown(),
+                    Signal::Silence if !has_spoken.load(Ordering::Relaxed) => return,
+                    Signal::Silence => {}
+                },
             }
         };
         if let Err(error) = result {
             tracing::debug!(error, "a client's connection ended");
         }
     }
+}
+
+/// What a connection is told from outside.
+enum Signal {
+    /// The process ends now.
+    Stop,
+    /// The process ends when the running requests have.
+    Drain,
+    /// The time for the first request is over. Until that comes it may be neither
+    /// HTTP/1.1 nor HTTP/2, so that neither's own limit holds.
+    Silence,
+}
+
+/// The signals to come. They are looked at only when there is one: every
+/// connection waits for them with every step that it makes, and looking takes a
+/// lock that all connections share.
+fn signals(
+    tasks: &Tasks,
+    draining: &CancellationToken,
+) -> FuturesUnordered<BoxFuture<'static, Signal>> {
+    let (tasks, draining) = (tasks.clone(), draining.clone());
+    let stop = async move {
+        tasks.stopping().await;
+        Signal::Stop
+    };
+    let drain = async move {
+        draining.cancelled_owned().await;
+        Signal::Drain
+    };
+    let silence = async {
+        sleep(HEAD_TIMEOUT).await;
+        Signal::Silence
+    };
+    [stop.boxed(), drain.boxed(), silence.boxed()]
+        .into_iter()
+        .collect()
 }

@@ -52,9 +52,9 @@ pub struct Relay {
 struct Silence {
     limit: Duration,
     since: Instant,
-    /// Not moved with every piece, which would cost more than the piece: when it
-    /// fires early it is set anew.
-    alarm: Pin<Box<Sleep>>,
+    /// Set when there is something to wait for, and not moved with every piece,
+    /// which would cost more than the piece: when it fires early it is set anew.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Relay {
@@ -111,11 +111,10 @@ impl Relay {
 
 impl Silence {
     fn new(limit: Duration) -> Self {
-        let since = Instant::now();
         Self {
             limit,
-            since,
-            alarm: Box::pin(sleep_until(since + limit)),
+            since: Instant::now(),
+            alarm: None,
         }
     }
 
@@ -124,11 +123,15 @@ impl Silence {
     }
 
     fn poll_too_long(&mut self, cx: &mut Context<'_>) -> bool {
-        while self.alarm.as_mut().poll(cx).is_ready() {
-            if self.since.elapsed() >= self.limit {
+        let deadline = self.since + self.limit;
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        while alarm.as_mut().poll(cx).is_ready() {
+            if deadline <= Instant::now() {
                 return true;
             }
-            self.alarm.as_mut().reset(self.since + self.limit);
+            alarm.as_mut().reset(deadline);
         }
         false
     }

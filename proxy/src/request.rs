@@ -57,7 +57,7 @@ pub async fn handle(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<C
         (Endpoint::Health, _) => record.answered(health(&proxy)),
         (Endpoint::Probe, _) => record.answered(Response::default()),
         (Endpoint::EventLogging, _) => {
-            body::discard(body, &head.headers, &proxy.limits).await;
+            Box::pin(body::discard(body, &head.headers, &proxy.limits)).await;
             record.answered(empty_object())
         }
         (endpoint, Some(target)) if endpoint.is_relayed() => {
@@ -67,7 +67,7 @@ pub async fn handle(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<C
             }
         }
         _ => {
-            body::discard(body, &head.headers, &proxy.limits).await;
+            Box::pin(body::discard(body, &head.headers, &proxy.limits)).await;
             refuse(&Kind::NotFound.into(), record)
         }
     }
@@ -85,7 +85,7 @@ async fn ask(
     match authenticate(&proxy.index, &proxy.hasher, target.key, &head.headers, now) {
         Ok(access_key) => record.belongs_to(access_key),
         Err(kind) => {
-            body::discard(body, &head.headers, &proxy.limits).await;
+            Box::pin(body::discard(body, &head.headers, &proxy.limits)).await;
             return Err(kind.into());
         }
     }

@@ -91,7 +91,9 @@ impl Upstream {
             Err(Failure::Final(error)) => Err(error),
             Err(Failure::Died(error)) => {
                 tracing::debug!(error = error.chain(), "connection died, trying a fresh one");
-                match self.exchange(again, None).await {
+                // Boxed like every rare step, so that the usual one stays small: its
+                // memory is held by every connection and moved with every request.
+                match Box::pin(self.exchange(again, None)).await {
                     Ok(answer) => Ok(answer),
                     Err(Failure::Died(error) | Failure::Final(error)) => Err(error),
                 }
@@ -111,7 +113,7 @@ impl Upstream {
     ) -> Result<Answer, Failure> {
         let connected = match kept {
             Some(connected) => connected,
-            None => self.connect().await.map_err(Failure::Final)?,
+            None => Box::pin(self.connect()).await.map_err(Failure::Final)?,
         };
         let answer = async {
             match connected {

@@ -2,7 +2,9 @@
 
 pub mod anthropic;
 pub mod cutter;
+pub mod load;
 pub mod postgres;
 pub mod process;
+
 pub mod sdk;
 pub mod stack;

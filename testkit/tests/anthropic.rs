@@ -738,6 +738,39 @@ async fn requests_are_recorded_as_they_arrived() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_broken_off_is_none() {
+    let simulator = Simulator::start().await.unwrap();
+    let mut connection = Connection::open(&simulator).await;
+    let head = "POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf";
+    connection.0.write_all(head.as_bytes()).await.unwrap();
+    drop(connection);
+    simulator
+        .until(|counts| counts.connections_opened == 1)
+        .await;
+    simulator.until(|counts| counts.connections_open == 0).await;
+    assert_eq!(simulator.counts().requests, 0);
+    assert!(simulator.received().is_empty());
+}
+
+#[tokio::test]
+async fn headers_can_be_replaced_and_repeated() {
+    let simulator = Simulator::start().await.unwrap();
+    let reply = Reply::answer()
+        .header("Server", "mine")
+        .header("set-cookie", "a=1")
+        .header("set-cookie", "b=2");
+    simulator.script().then(reply);
+    let head = ask(&simulator, &question("hi")).await.head;
+    let values = |name: &str| -> Vec<&str> {
+        head.lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            .collect()
+    };
+    assert_eq!(values("server"), ["mine"]);
+    assert_eq!(values("set-cookie"), ["a=1", "b=2"]);
+}
+
+#[tokio::test]
 async fn connections_are_kept_and_counted() {
     let simulator = Simulator::start().await.unwrap();
     let mut connection = Connection::open(&simulator).await;
@@ -753,6 +786,11 @@ async fn connections_are_kept_and_counted() {
     }
     assert_eq!(simulator.counts().connections_opened, 1);
     assert_eq!(simulator.counts().requests, 4);
+
+    connection.send(&streamed("hi")).await;
+    connection.answer().await;
+    let counts = simulator.until(|counts| counts.requests == 5).await;
+    assert_eq!((counts.answers_finished, counts.answers_abandoned), (5, 0));
 
     simulator.script().then(Reply::answer().close_connection());
     connection.send(&question("hi")).await;

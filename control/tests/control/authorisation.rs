@@ -1,1 +1,166 @@
+//! Who may do what.
 
+use proto::sync::{ReportRequest, config_service_client::ConfigServiceClient};
+use reqwest::{Method, StatusCode};
+use tonic::Code;
+
+use crate::support::{
+    PASSWORD, TestApp, USERNAME, answer, http_client,
+    proxy::{self, credentials},
+    settings,
+};
+
+/// Walks the description of the API, so that a new route is looked at too.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_but_the_public_ones_refuses_without_a_token() {
+    let app = TestApp::start().await;
+    let public = ["/admin/auth/login", "/health", "/openapi.json"];
+    let document = control::http::document();
+    let document = serde_json::to_value(document).unwrap();
+    let mut count = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        if public.contains(&path.as_str()) {
+            continue;
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        let path = path
+            .replace("{user_id}", &id)
+            .replace("{access_key_id}", &id);
+        assert!(!path.contains('{'), "{path}");
+        for method in item.as_object().unwrap().keys() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            for token in [None, Some("nonsense"), Some(&forged())] {
+                let mut request = app.anonymous(method.clone(), &path);
+                if let Some(token) = token {
+                    request = request.bearer_auth(token);
+                }
+                let answer = answer(request).await;
+                answer.assert_error(401, "not_signed_in");
+                let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+                assert!(challenge.starts_with("Bearer"), "{challenge}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 13, "{count}");
+    app.get("/admin/users").await.body["items"]
+        .as_array()
+        .unwrap();
+}
+
+/// A token without a signature.
+fn forged() -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as base64};
+    let header = base64.encode(r#"{"alg":"none","typ":"JWT"}"#);
+    let claims = base64.encode(r#"{"sub":"admin","iat":0,"exp":99999999999}"#);
+    format!("{header}.{claims}.")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_routes_below_admin_tell_nothing_without_a_token() {
+    let app = TestApp::start().await;
+    answer(app.anonymous(Method::GET, "/admin/nonsense"))
+        .await
+        .assert_error(401, "not_signed_in");
+    app.get("/admin/nonsense")
+        .await
+        .assert_error(404, "route_not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn name_and_password_open_a_session() {
+    let app = TestApp::start().await;
+    let login = app.login(USERNAME, PASSWORD).await;
+    assert_eq!(login.status, StatusCode::OK);
+    assert_eq!(login.body["token_type"], "bearer");
+    assert_eq!(login.body["expires_in"], 8 * 3_600);
+    let token = login.body["access_token"].as_str().unwrap();
+    let request = app
+        .anonymous(Method::GET, "/admin/users")
+        .bearer_auth(token);
+    assert_eq!(answer(request).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_are_all_refused_alike() {
+    let app = TestApp::start().await;
+    let wrong = [
+        app.login(USERNAME, "wrong").await,
+        app.login("somebody", PASSWORD).await,
+        app.login("", "").await,
+        answer(app.anonymous(Method::POST, "/admin/auth/login")).await,
+        answer(
+            app.anonymous(Method::POST, "/admin/auth/login")
+                .bearer_auth("x"),
+        )
+        .await,
+        answer(
+            app.anonymous(Method::POST, "/admin/auth/login")
+                .header("authorization", "Basic !!!"),
+        )
+        .await,
+    ];
+    for answer in &wrong {
+        answer.assert_error(401, "wrong_credentials");
+        assert_eq!(answer.body, wrong[0].body);
+        let challenge = answer.headers["www-authenticate"].to_str().unwrap();
+        assert!(challenge.starts_with("Basic"), "{challenge}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_is_throttled() {
+    let app = TestApp::start().await;
+    let mut refused = 0;
+    let throttled = loop {
+        let answer = app.login(USERNAME, "a guess").await;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            break answer;
+        }
+        refused += 1;
+        assert!(refused < 20, "never throttled");
+    };
+    throttled.assert_error(429, "too_many_attempts");
+    let seconds: u64 = throttled.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=61).contains(&seconds), "{seconds}");
+    // Who is signed in stays so.
+    assert_eq!(app.get("/admin/users").await.status, StatusCode::OK);
+}
+
+/// A changed password ends the sessions that the old one has opened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_ends_with_the_password_that_opened_it() {
+    let app = TestApp::start().await;
+    let login = app.login(USERNAME, PASSWORD).await;
+    let token = login.body["access_token"].as_str().unwrap();
+    let mut settings = settings(app.database.url());
+    let other = control::app::App::start(settings.clone()).await.unwrap();
+    settings.admin.admin_password_hash = "0".repeat(64).parse().unwrap();
+    let changed = control::app::App::start(settings).await.unwrap();
+    for (running, expected) in [(&other, 200), (&changed, 401)] {
+        running.ready().await;
+        let url = format!("http://{}/admin/users", running.admin_addr);
+        let status = http_client().get(url).bearer_auth(token).send().await;
+        assert_eq!(status.unwrap().status(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_need_the_token_between_the_processes() {
+    let app = TestApp::start().await;
+    let channel = proxy::channel(app.running.grpc_addr).await;
+    for token in ["", "wrong", "a token between the processe", USERNAME] {
+        let mut client = ConfigServiceClient::with_interceptor(channel.clone(), credentials(token));
+        let status = client.watch(proxy::watch_request(None)).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        let status = client.report(ReportRequest::default()).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+    }
+    let mut nobody = ConfigServiceClient::new(channel);
+    let status = nobody.watch(proxy::watch_request(None)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+}

@@ -1,1 +1,84 @@
+//! Migrations: again and again, and by several at once.
 
+use control::store::migrate::migrate;
+use testkit::postgres::Database;
+
+use crate::support::{eventually, http_client, settings, sql};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrating_again_changes_nothing() {
+    let database = Database::create().await.unwrap();
+    let url = database.url().parse().unwrap();
+    migrate(&url).await.unwrap();
+    let client = sql(database.url()).await;
+    client
+        .batch_execute("insert into users (id, name) values (gen_random_uuid(), 'Ada')")
+        .await
+        .unwrap();
+    let describe = async || {
+        let row = client
+            .query_one(
+                "select string_agg(concat_ws('|', relname, relkind, oid), ',' order by oid),
+                        (select concat(epoch, revision) from sync_head)
+                 from pg_class where relnamespace = 'public'::regnamespace",
+                &[],
+            )
+            .await
+            .unwrap();
+        (row.get::<_, String>(0), row.get::<_, String>(1))
+    };
+    let before = describe().await;
+    migrate(&url).await.unwrap();
+    assert_eq!(describe().await, before);
+}
+
+/// The triggers of another version are replaced, and work.
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_of_another_version_are_replaced() {
+    let database = Database::create().await.unwrap();
+    let url = database.url().parse().unwrap();
+    migrate(&url).await.unwrap();
+    let client = sql(database.url()).await;
+    client
+        .batch_execute(
+            "create or replace function record_change() returns trigger language plpgsql as
+                'begin return null; end';
+            comment on function record_change() is 'another version'",
+        )
+        .await
+        .unwrap();
+    migrate(&url).await.unwrap();
+    client
+        .batch_execute("insert into users (id, name) values (gen_random_uuid(), 'Ada')")
+        .await
+        .unwrap();
+    let row = client
+        .query_one("select revision from sync_head", &[])
+        .await;
+    assert_eq!(row.unwrap().get::<_, i64>(0), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_replicas_may_start_at_once() {
+    let database = Database::create().await.unwrap();
+    let mut replicas = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let settings = settings(database.url());
+        replicas.spawn(async move {
+            let running = control::app::App::start(settings).await.unwrap();
+            running.ready().await;
+            let url = format!("http://{}/readyz", running.ops_addr);
+            let ready = http_client().get(url).send().await.unwrap();
+            assert_eq!(ready.status(), 200);
+            running.shutdown().await
+        });
+    }
+    while let Some(stopped) = eventually(replicas.join_next()).await {
+        assert!(stopped.unwrap(), "a replica did not stop in time");
+    }
+    let client = sql(database.url()).await;
+    let row = client
+        .query_one("select count(*) from sync_head", &[])
+        .await;
+    assert_eq!(row.unwrap().get::<_, i64>(0), 1);
+}

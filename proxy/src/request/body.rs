@@ -76,7 +76,7 @@ pub async fn collect(
 ) -> Result<Buffered, Error> {
     let announced = announced(&body);
     if announced.is_some_and(|bytes| bytes > limits.max_body_bytes) {
-        discard(body, headers, limits).await;
+        Box::pin(discard(body, headers, limits)).await;
         return Err(Kind::BodyTooLarge.into());
     }
     let mut share = match announced {
@@ -90,7 +90,7 @@ pub async fn collect(
     while let Some(data) = next(&mut body, deadline).await? {
         let len = bytes.len() + data.len();
         if len > limits.max_body_bytes {
-            discard(body, headers, limits).await;
+            Box::pin(discard(body, headers, limits)).await;
             return Err(Kind::BodyTooLarge.into());
         }
         if len > shared {

@@ -7,9 +7,14 @@ use std::io::{self, BufWriter, Write};
 
 use proto::line::Line;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-use crate::settings::{self, LogFormat};
+use crate::settings::{self, LogFormat, LogLevel};
 
 /// Lines that wait for the writer. Some 50 MiB.
 const QUEUED_LINES: usize = 100_000;
@@ -42,11 +47,10 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// The filter does not parse, or there is a subscriber already.
+    /// There is a subscriber already.
     pub fn start(settings: &settings::Log) -> anyhow::Result<(Self, Guard)> {
         let (log, guard) = Self::to(io::stdout(), settings.format);
-        let filter = EnvFilter::try_new(&settings.level)?;
-        let registry = tracing_subscriber::registry().with(filter);
+        let registry = tracing_subscriber::registry().with(filter(settings.level));
         let layer = fmt::layer().with_writer(log.writer.clone());
         match settings.format {
             LogFormat::Json => registry
@@ -72,6 +76,20 @@ impl Log {
         // The writer never fails here: it drops and counts.
         let _dropped = self.writer.clone().write_all(&text);
     }
+}
+
+/// The level holds for our own crate; libraries warn at most.
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("proxy", level)
 }
 
 fn json(line: &Line<'_>) -> Vec<u8> {

@@ -58,12 +58,13 @@ pub(super) fn answer(request: &Received, reply: &Reply, cache: &mut Cache) -> Op
         Content::Events(events) => Answer::events(events.iter().cloned()),
         Content::Answer => by_the_api(request, reply, None, cache),
         Content::Text(text) => by_the_api(request, reply, Some(text), cache),
-        Content::Message(fields) => scripted_message(request, reply, fields, cache),
+        Content::Message(fields) => {
+            let body = request.json().unwrap_or_default();
+            message_answer(&body, reply, fields, cache)
+        }
     };
     answer.add_usual_headers(request);
-    for (name, value) in &reply.headers {
-        answer.set_header(name, value);
-    }
+    answer.replace_headers(&reply.headers);
     Some(answer)
 }
 
@@ -94,16 +95,6 @@ fn by_the_api(request: &Received, reply: &Reply, text: Option<&str>, cache: &mut
             ),
         },
     }
-}
-
-fn scripted_message(
-    request: &Received,
-    reply: &Reply,
-    fields: &Value,
-    cache: &mut Cache,
-) -> Answer {
-    let body = request.json().unwrap_or_default();
-    message_answer(&body, reply, fields, cache)
 }
 
 /// A message with these fields, streamed when the request says so.
@@ -169,6 +160,7 @@ fn message_events(message: &Value, tokens: Usage, usage_in: UsageIn) -> Vec<(Str
     {
         events.extend(block_events(index, block));
         if index == 0 {
+            // Where the API has it: after `message_start` and `content_block_start`.
             events.insert(2, event("ping", json!({})));
         }
     }
@@ -354,10 +346,15 @@ impl Answer {
         }
     }
 
-    fn set_header(&mut self, name: &str, value: &str) {
-        let name = name.to_ascii_lowercase();
-        self.headers.retain(|(known, _)| *known != name);
-        self.headers.push((name, value.to_owned()));
+    /// The same name may come several times.
+    fn replace_headers(&mut self, headers: &[(String, String)]) {
+        let is_replaced = |name: &str| {
+            headers
+                .iter()
+                .any(|(new, _)| new.eq_ignore_ascii_case(name))
+        };
+        self.headers.retain(|(name, _)| !is_replaced(name));
+        self.headers.extend_from_slice(headers);
     }
 
     fn add_usual_headers(&mut self, request: &Received) {

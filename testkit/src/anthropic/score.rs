@@ -95,45 +95,58 @@ pub(super) fn compose(
     usual_pace: Pace,
 ) -> Score {
     let pace = reply.pace.unwrap_or(usual_pace);
-    let leave_at_once = |farewell| Score {
+    let (opening, steps, model) = match (instead_of_http(reply), answer) {
+        (None, Some(mut answer)) => {
+            let steps = steps(request, reply, &mut answer, pace);
+            let head = Opening::Head {
+                status: answer.status,
+                headers: answer.headers,
+            };
+            (head, steps, answer.model)
+        }
+        (farewell, _) => {
+            let farewell = farewell.unwrap_or(Farewell::new(Manner::Close));
+            (Opening::Leave(farewell), VecDeque::new(), String::new())
+        }
+    };
+    Score {
         head_after: pace.head(),
-        opening: Opening::Leave(farewell),
-        steps: VecDeque::new(),
-        model: String::new(),
-    };
-    let farewell = reply.ending.as_ref().and_then(|end| manner(&end.how));
-    let Some(mut answer) = answer else {
-        let Content::Raw(bytes) = &reply.content else {
-            return leave_at_once(Farewell::new(Manner::Close));
-        };
-        return leave_at_once(Farewell {
-            last_words: bytes.clone(),
-            manner: farewell.unwrap_or(Manner::Close),
-        });
-    };
-    if let Some(Ending { at: At::Start, how }) = &reply.ending
-        && let Some(manner) = manner(how)
-    {
-        return leave_at_once(Farewell::new(manner));
+        opening,
+        steps,
+        model,
     }
+}
 
+/// How the connection ends, if it does so in place of an answer.
+fn instead_of_http(reply: &Reply) -> Option<Farewell> {
+    let ending = reply.ending.as_ref();
+    let manner = ending.and_then(|ending| manner(&ending.how));
+    if let Content::Raw(bytes) = &reply.content {
+        return Some(Farewell {
+            last_words: bytes.clone(),
+            manner: manner.unwrap_or(Manner::Close),
+        });
+    }
+    match ending?.at {
+        At::Start => manner.map(Farewell::new),
+        _ => None,
+    }
+}
+
+/// The steps after the head, which learns how the body is encoded and framed.
+fn steps(request: &Received, reply: &Reply, answer: &mut Answer, pace: Pace) -> VecDeque<Step> {
+    let mut add = |name: &str, value: &str| answer.headers.push((name.into(), value.into()));
     let is_stream = matches!(answer.body, Body::Events(_));
     let encoding = chosen(reply.encoding, request.header("accept-encoding"));
     if let Some(name) = encoding.name() {
-        answer
-            .headers
-            .push(("content-encoding".into(), name.into()));
-        answer
-            .headers
-            .push(("vary".into(), "accept-encoding".into()));
+        add("content-encoding", name);
+        add("vary", "accept-encoding");
     }
-    let pieces = pieces(answer.body, reply.ending.as_ref(), &request.request_id);
+    let pieces = pieces(&answer.body, reply.ending.as_ref(), &request.request_id);
     let pieces = encode(pieces, Encoder::new(encoding));
     if !is_stream && reply.framing == Framing::ContentLength {
         let length: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
-        answer
-            .headers
-            .push(("content-length".into(), length.to_string()));
+        add("content-length", &length.to_string());
     }
     let mut writes = spread(pieces, reply.writes);
     if let Some(Ending {
@@ -157,33 +170,24 @@ pub(super) fn compose(
             reported: write.reported,
         });
     }
-    if let Some(manner) = farewell {
-        steps.push_back(Step::Leave(Farewell::new(manner)));
-    }
-    Score {
-        head_after: pace.head(),
-        opening: Opening::Head {
-            status: answer.status,
-            headers: answer.headers,
-        },
-        steps,
-        model: answer.model,
-    }
+    let manner = reply.ending.as_ref().and_then(|end| manner(&end.how));
+    steps.extend(manner.map(|manner| Step::Leave(Farewell::new(manner))));
+    steps
 }
 
 /// The body in pieces, as far as the ending lets it come.
-fn pieces(body: Body, ending: Option<&Ending>, request_id: &str) -> Vec<Piece> {
+fn pieces(body: &Body, ending: Option<&Ending>, request_id: &str) -> Vec<Piece> {
     let mut pieces: Vec<_> = match body {
         Body::Events(events) => events
-            .into_iter()
+            .iter()
             .map(|event| Piece {
-                bytes: event.text.into(),
+                bytes: event.text.clone().into(),
                 reported: event.reported,
             })
             .collect(),
         Body::Whole { bytes, reported } => vec![Piece {
-            bytes: bytes.into(),
-            reported,
+            bytes: bytes.to_vec(),
+            reported: *reported,
         }],
     };
     let Some(Ending { at, how }) = ending else {

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
@@ -126,8 +126,10 @@ async fn speak(tcp: TcpStream, tls: Option<TlsAcceptor>, state: Arc<State>) -> i
 async fn respond(request: Request<Incoming>, state: Arc<State>, link: Arc<Link>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let (body, reply) = match read(body).await {
-        Some(body) => (body, None),
-        None => (Bytes::new(), Some(Reply::error(413))),
+        Ok(Some(body)) => (body, None),
+        Ok(None) => (Bytes::new(), Some(Reply::error(413))),
+        // Nobody reads the answer of a request that was broken off.
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &error),
     };
     let request = Received::new(head, body);
     if request.path.starts_with("/_") {
@@ -145,11 +147,10 @@ async fn respond(request: Request<Incoming>, state: Arc<State>, link: Arc<Link>)
 
 /// None when there is too much of it. It is read to its end in any case, so that
 /// a client which writes first and reads then gets to know.
-async fn read(mut body: Incoming) -> Option<Bytes> {
+async fn read(mut body: Incoming) -> hyper::Result<Option<Bytes>> {
     let mut bytes = BytesMut::new();
     let mut is_too_large = false;
-    // A client that breaks off does not read the answer either.
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(frame) = body.frame().await.transpose()? {
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -158,7 +159,13 @@ async fn read(mut body: Incoming) -> Option<Bytes> {
             bytes.extend_from_slice(&data);
         }
     }
-    (!is_too_large).then(|| bytes.freeze())
+    Ok((!is_too_large).then(|| bytes.freeze()))
+}
+
+fn failure(status: StatusCode, error: &dyn std::error::Error) -> Response<Body> {
+    let mut response = Response::new(full(error.to_string()));
+    *response.status_mut() = status;
+    response
 }
 
 pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
@@ -188,6 +195,9 @@ async fn play(
         Opening::Head { status, headers } => (status, headers),
         Opening::Leave(farewell) => return performance.leave(farewell).await,
     };
+    if performance.request.method == Method::HEAD {
+        performance.finish();
+    }
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(name, value);
@@ -199,11 +209,7 @@ async fn play(
     // A script may name headers that HTTP does not have.
     response
         .body(StreamBody::new(frames.boxed()).boxed_unsync())
-        .unwrap_or_else(|error| {
-            let mut response = Response::new(full(error.to_string()));
-            *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
-            response
-        })
+        .unwrap_or_else(|error| failure(StatusCode::NOT_IMPLEMENTED, &error))
 }
 
 /// A score that is being played.
@@ -230,6 +236,10 @@ impl Performance {
                 Step::Write { bytes, reported } => {
                     self.report(reported);
                     self.is_flushing = true;
+                    // hyper does not ask again when it knows the length.
+                    if self.steps.is_empty() {
+                        self.finish();
+                    }
                     return Some(bytes);
                 }
                 Step::Leave(farewell) => self.leave(farewell).await,
@@ -274,10 +284,11 @@ impl Performance {
     }
 
     fn finish(&mut self) {
-        self.is_over = true;
-        self.state
-            .record
-            .count(|counts| counts.answers_finished += 1);
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.state
+                .record
+                .count(|counts| counts.answers_finished += 1);
+        }
     }
 }
 

@@ -3,12 +3,16 @@
 use std::{io::Write, net::SocketAddr};
 
 use clap::Parser;
-use testkit::anthropic::{Pace, Simulator};
+use testkit::{
+    anthropic::{Pace, Simulator},
+    load::{raise_file_limit, upstream::Upstream},
+};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Answers like the Anthropic API, from a small model that costs nothing.
 ///
 /// Prints its base URL on standard output once it listens. What it answers can
-/// be scripted over HTTP: see the module `testkit::anthropic::control`.
+/// be scripted over HTTP: see `testkit/src/anthropic/control.rs`.
 #[derive(Debug, Parser)]
 struct Options {
     /// Where to listen; port 0 takes a free one.
@@ -16,13 +20,41 @@ struct Options {
     listen: SocketAddr,
 
     /// Thinks and types as slowly as a model does.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "bench")]
     demo: bool,
+
+    /// Answers from bytes made beforehand, at the least cost, for `load`.
+    #[arg(long)]
+    bench: bool,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let options = Options::parse();
+    raise_file_limit()?;
+    let mut runtime = if options.bench {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    runtime.enable_all().build()?.block_on(async {
+        // Before the URL is out, so that no signal comes too early.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            ended = serve(&options) => ended,
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        }
+    })
+}
+
+async fn serve(options: &Options) -> anyhow::Result<()> {
+    if options.bench {
+        let upstream = Upstream::bind(options.listen).await?;
+        announce(&upstream.url()?)?;
+        upstream.serve().await;
+        return Ok(());
+    }
     let pace = if options.demo {
         Pace::LIVELY
     } else {
@@ -33,22 +65,12 @@ async fn main() -> anyhow::Result<()> {
         .pace(pace)
         .start()
         .await?;
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "{}", simulator.url())?;
-    stdout.flush()?;
-    terminated().await?;
-    simulator.stop().await;
-    Ok(())
+    announce(&simulator.url())?;
+    std::future::pending().await
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn terminated() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+fn announce(url: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{url}")?;
+    stdout.flush()
 }

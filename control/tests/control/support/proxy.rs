@@ -52,6 +52,20 @@ pub async fn config(address: SocketAddr) -> Config {
     ConfigServiceClient::with_interceptor(channel(address).await, credentials(SYNC_TOKEN))
 }
 
+/// It takes 64 KiB before somebody has to read.
+pub async fn config_with_small_window(address: SocketAddr) -> Config {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .unwrap()
+        .initial_stream_window_size(65_535)
+        .initial_connection_window_size(65_535);
+    let channel = eventually(endpoint.connect()).await.unwrap();
+    ConfigServiceClient::with_interceptor(channel, credentials(SYNC_TOKEN))
+}
+
+pub async fn usage(address: SocketAddr) -> Usage {
+    UsageServiceClient::with_interceptor(channel(address).await, credentials(SYNC_TOKEN))
+}
+
 pub fn node() -> Node {
     Node {
         instance_id: Uuid::new_v4().to_string(),
@@ -194,8 +208,7 @@ pub struct Push {
 impl Push {
     /// Opens a stream and greets.
     pub async fn open(address: SocketAddr) -> Self {
-        let mut client =
-            UsageServiceClient::with_interceptor(channel(address).await, credentials(SYNC_TOKEN));
+        let mut client = usage(address).await;
         let (requests, receiver) = mpsc::channel(8);
         let responses = eventually(client.push(ReceiverStream::new(receiver)))
             .await

@@ -1,0 +1,12 @@
+//! What the proxy promises, shown on real sockets: a scripted control plane on
+//! one side, the simulated Anthropic API on the other, clients in between.
+
+#![cfg(test)]
+
+mod access;
+mod input;
+mod relay;
+mod shutdown;
+mod support;
+mod sync;
+mod usage;

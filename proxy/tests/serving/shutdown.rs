@@ -1,0 +1,83 @@
+//! Told to stop, the proxy finishes what runs and delivers what it counted.
+
+use http_body_util::BodyExt;
+use proto::sync::Outcome;
+use testkit::anthropic::{Gate, Reply, Simulator};
+
+use crate::support::{
+    Rig,
+    client::{Answer, post},
+    key, question,
+};
+
+fn messages() -> String {
+    format!("/ak/{}/v1/messages", key())
+}
+
+#[tokio::test]
+async fn running_streams_finish_and_are_counted() {
+    const STREAMS: usize = 50;
+    let rig = Rig::start().await;
+    let gate = Gate::closed();
+    rig.simulator
+        .script()
+        .always(Reply::text("one two three").gate(&gate));
+    let mut clients = Vec::new();
+    let mut responses = Vec::new();
+    gate.release(STREAMS);
+    for _ in 0..STREAMS {
+        let mut client = rig.client().await;
+        responses.push(client.open(post(&messages(), &question(true))).await);
+        clients.push(client);
+    }
+    let (app, control) = (rig.app, rig.control);
+    let finished = async {
+        gate.open();
+        for response in responses {
+            let answer = Answer::of(response).await;
+            let text = String::from_utf8(answer.body.to_vec()).unwrap();
+            assert!(text.contains("event: message_stop"), "{text}");
+        }
+    };
+    tokio::join!(app.stop(), finished);
+    let events = control.events(STREAMS).await;
+    assert_eq!(events.len(), STREAMS);
+    assert!(events.iter().all(|it| it.outcome() == Outcome::Complete));
+}
+
+#[tokio::test]
+async fn what_does_not_finish_in_time_is_cut_off_and_recorded() {
+    let settings = ["--drain-timeout=1"];
+    let rig = Rig::with(Simulator::start().await.unwrap(), &settings).await;
+    let gate = Gate::closed();
+    rig.simulator
+        .script()
+        .then(Reply::text("one two").gate(&gate));
+    gate.release(2);
+    let mut client = rig.client().await;
+    let mut response = client.open(post(&messages(), &question(true))).await;
+    response.frame().await.unwrap().unwrap();
+    let lines = rig.lines.clone();
+    let (app, control) = (rig.app, rig.control);
+    app.stop().await;
+    assert!(response.into_body().collect().await.is_err());
+    let event = control.event().await;
+    assert_eq!(event.outcome(), Outcome::Terminated);
+    assert!(event.tokens.unwrap().input_tokens > 0);
+    drop(rig.log);
+    assert_eq!(lines.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_delay_the_end() {
+    let rig = Rig::start().await;
+    let mut idle = rig.client().await;
+    idle.post(&messages(), &question(true)).await;
+    let _silent = rig.client().await;
+    rig.stop().await;
+    assert!(
+        idle.try_open(post(&messages(), &question(true)))
+            .await
+            .is_err()
+    );
+}

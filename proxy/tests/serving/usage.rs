@@ -1,0 +1,220 @@
+//! Every request ends in one line and one event, and its tokens are counted.
+
+use http_body_util::BodyExt;
+use proto::sync::{Outcome, Provider, Tokens, UsageEvent};
+use serde_json::Value;
+use testkit::anthropic::{At, Gate, How, Reply, Usage, UsageIn};
+
+use crate::support::{KEY_ID, Rig, USER, client::post, key, question};
+
+fn messages() -> String {
+    format!("/ak/{}/v1/messages?beta=true", key())
+}
+
+const USED: Usage = Usage {
+    input_tokens: 11,
+    output_tokens: 22,
+    cache_read_tokens: 33,
+    cache_write_5m_tokens: 44,
+    cache_write_1h_tokens: 55,
+};
+
+fn tokens(used: Usage) -> Tokens {
+    Tokens {
+        input_tokens: used.input_tokens,
+        output_tokens: used.output_tokens,
+        cache_read_tokens: used.cache_read_tokens,
+        cache_write_5m_tokens: used.cache_write_5m_tokens,
+        cache_write_1h_tokens: used.cache_write_1h_tokens,
+    }
+}
+
+#[tokio::test]
+async fn all_five_counters_are_found_wherever_they_stand() {
+    let rig = Rig::start().await;
+    let mut client = rig.client().await;
+    let places = [
+        UsageIn::Both,
+        UsageIn::OutputInDelta,
+        UsageIn::StartOnly,
+        UsageIn::DeltaOnly,
+    ];
+    for usage_in in places {
+        let reply = Reply::answer().tokens(USED).usage_in(usage_in);
+        rig.simulator.script().then(reply);
+        client.post(&messages(), &question(true)).await;
+    }
+    rig.simulator.script().then(Reply::answer().tokens(USED));
+    client.post(&messages(), &question(false)).await;
+    for event in rig.control.events(5).await {
+        assert_eq!(event.tokens, Some(tokens(USED)), "{event:?}");
+        assert_eq!(event.outcome(), Outcome::Complete);
+    }
+}
+
+#[tokio::test]
+async fn writes_of_no_stated_class_are_of_the_class_that_was_asked_for() {
+    let rig = Rig::start().await;
+    let mut client = rig.client().await;
+    let all = USED.cache_write_5m_tokens + USED.cache_write_1h_tokens;
+    let mut hour = question(true);
+    hour["system"] = serde_json::json!([
+        {"type": "text", "text": "t", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    ]);
+    for (body, five_minutes, one_hour) in [(question(true), all, 0), (hour, 0, all)] {
+        let reply = Reply::answer().tokens(USED).usage_in(UsageIn::WithoutSplit);
+        rig.simulator
+            .script()
+            .replace([testkit::anthropic::Rule::once(reply)]);
+        let before = rig.control.events(0).await.len();
+        client.post(&messages(), &body).await;
+        let events = rig.control.events(before + 1).await;
+        let counted = events.last().unwrap().tokens.unwrap();
+        assert_eq!(counted.cache_write_5m_tokens, five_minutes);
+        assert_eq!(counted.cache_write_1h_tokens, one_hour);
+    }
+}
+
+#[tokio::test]
+async fn the_event_says_what_happened_and_the_line_says_the_same() {
+    let rig = Rig::start().await;
+    let mut request = post(&messages(), &question(true));
+    let headers = request.headers_mut();
+    headers.insert("x-claude-code-session-id", "s".repeat(200).parse().unwrap());
+    headers.insert("x-claude-code-agent-id", "agent".parse().unwrap());
+    rig.simulator.script().then(Reply::answer().tokens(USED));
+    rig.client().await.send(request).await;
+
+    let event = rig.control.event().await;
+    let received = rig.simulator.received().remove(0);
+    assert_eq!(event.access_key_id, KEY_ID);
+    assert_eq!(event.user_id, USER);
+    assert_eq!(event.model, "claude-opus-5-5");
+    assert_eq!(event.upstream_model, "claude-opus-5-5");
+    assert_eq!(event.upstream_request_id, received.request_id);
+    assert_eq!(event.provider(), Provider::Plan);
+    assert_eq!(event.status, 200);
+    assert!(event.is_streaming && !event.is_fallback);
+    assert!(event.first_byte_ms.unwrap() <= event.duration_ms);
+    assert_eq!(event.session_id, "s".repeat(128));
+    assert_eq!(event.agent_id, "agent");
+
+    let lines = rig.stop().await;
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert_eq!(event_of(&lines[0]), event);
+}
+
+/// The event that `usage import` would make of a line.
+fn event_of(line: &Value) -> UsageEvent {
+    let line: proto::line::Line<'_> = serde_json::from_value(line.clone()).unwrap();
+    line.event().unwrap()
+}
+
+#[tokio::test]
+async fn usage_is_counted_when_the_client_leaves() {
+    let rig = Rig::start().await;
+    let gate = Gate::closed();
+    let reply = Reply::text("one two three four five")
+        .tokens(USED)
+        .gate(&gate);
+    rig.simulator.script().then(reply);
+    let mut client = rig.client().await;
+    let mut response = client.open(post(&messages(), &question(true))).await;
+    gate.release(3);
+    response.frame().await.unwrap().unwrap();
+    drop(response);
+    drop(client);
+
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::ClientCancelled);
+    assert_eq!(event.status, 200);
+    let counted = event.tokens.unwrap();
+    assert_eq!(counted.input_tokens, USED.input_tokens);
+    assert_eq!(counted.cache_read_tokens, USED.cache_read_tokens);
+    // The upstream is not kept busy for nobody.
+    rig.simulator.until(|it| it.answers_abandoned == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_is_recorded() {
+    let rig = Rig::start().await;
+    let gate = Gate::closed();
+    let silent = Reply::answer().ending(At::Start, How::Silence).gate(&gate);
+    rig.simulator.script().then(silent);
+    let mut client = rig.client().await;
+    {
+        let request = client.try_open(post(&messages(), &question(true)));
+        let arrived = rig.simulator.until(|it| it.requests == 1);
+        tokio::select! {
+            _ = request => panic!("nothing was to be answered"),
+            _ = arrived => {}
+        }
+    }
+    drop(client);
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::ClientCancelled);
+    assert_eq!(event.status, 0);
+    assert_eq!(event.model, "claude-opus-5-5");
+}
+
+#[tokio::test]
+async fn an_error_within_a_stream_is_a_failure() {
+    let rig = Rig::start().await;
+    let overloaded = testkit::anthropic::ApiError::of_status(529);
+    for (at, how) in [
+        (At::Events(1), How::Error(overloaded.clone())),
+        (At::Events(5), How::Error(overloaded)),
+        (At::Events(5), How::Clean),
+    ] {
+        rig.simulator.script().then(Reply::answer().ending(at, how));
+        let mut client = rig.client().await;
+        let answer = client.post(&messages(), &question(true)).await;
+        assert_eq!(answer.status, 200);
+    }
+    for event in rig.control.events(3).await {
+        assert_eq!(event.outcome(), Outcome::UpstreamFailed);
+        assert_eq!(event.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_upstream_are_events_without_tokens() {
+    let rig = Rig::start().await;
+    rig.simulator
+        .script()
+        .then(Reply::error(429))
+        .then(Reply::error(400));
+    let mut client = rig.client().await;
+    client.post(&messages(), &question(true)).await;
+    client.post(&messages(), &question(true)).await;
+    let events = rig.control.events(2).await;
+    assert_eq!(events[0].status, 429);
+    assert_eq!(events[1].status, 400);
+    for event in events {
+        assert_eq!(event.outcome(), Outcome::UpstreamFailed);
+        assert_eq!(event.tokens, Some(Tokens::default()));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_counted_is_relayed_all_the_same() {
+    let rig = Rig::start().await;
+    let bodies = [
+        ("application/json", "this is not JSON"),
+        ("text/event-stream", "event: message_start\ndata: {oops\n\n"),
+        ("text/plain", "hello"),
+    ];
+    for (content_type, body) in bodies {
+        rig.simulator
+            .script()
+            .then(Reply::body(200, content_type, body));
+        let mut client = rig.client().await;
+        let answer = client.post(&messages(), &question(true)).await;
+        assert_eq!(answer.body, body.as_bytes());
+    }
+    let unknown = Reply::body(200, "application/json", "{}").header("content-encoding", "rot13");
+    rig.simulator.script().then(unknown);
+    let mut client = rig.client().await;
+    assert_eq!(client.post(&messages(), &question(true)).await.body, "{}");
+    rig.control.events(4).await;
+}

@@ -1,0 +1,117 @@
+//! The load generator against its own upstream, and against the simulator.
+
+#![cfg(test)]
+
+use std::time::Duration;
+
+use testkit::{
+    anthropic::Simulator,
+    load::{
+        Load, Report, Request, Shape,
+        upstream::{EVENTS, GAP, Upstream},
+    },
+};
+use tokio::task::JoinSet;
+
+async fn upstream(tasks: &mut JoinSet<()>) -> String {
+    let upstream = Upstream::bind("127.0.0.1:0".parse().unwrap())
+        .await
+        .unwrap();
+    let url = upstream.url().unwrap();
+    tasks.spawn(upstream.serve());
+    url
+}
+
+async fn load(url: &str, shape: Shape, body_bytes: usize) -> Load {
+    let headers = ["x-api-key: k".to_owned()];
+    Load {
+        request: Request::new(url, shape, body_bytes, &headers)
+            .await
+            .unwrap(),
+        connections: 3,
+        rate: None,
+        warm_up: Duration::from_millis(10),
+        duration: Duration::from_millis(50),
+        pids: vec![std::process::id()],
+    }
+}
+
+fn is_clean(report: &Report) {
+    assert!(report.requests > 0, "{report:?}");
+    assert_eq!((report.errors, report.dropped), (0, 0), "{report:?}");
+    assert!(report.latency_us.p50 <= report.latency_us.max, "{report:?}");
+}
+
+#[tokio::test]
+async fn every_shape_is_answered_and_counted_whole() {
+    let mut tasks = JoinSet::new();
+    let url = upstream(&mut tasks).await;
+    for body_bytes in [200, 150_000] {
+        let report = load(&url, Shape::Json, body_bytes)
+            .await
+            .run()
+            .await
+            .unwrap();
+        is_clean(&report);
+        assert_eq!(report.events, 0);
+    }
+    for shape in [Shape::Stream, Shape::Burst, Shape::Paced] {
+        let report = load(&url, shape, 200).await.run().await.unwrap();
+        is_clean(&report);
+        assert_eq!(report.events, report.requests * EVENTS as u64, "{shape}");
+        if shape == Shape::Paced {
+            let gaps = GAP * (u32::try_from(EVENTS).unwrap() - 1);
+            let shortest_us = gaps.as_micros() * 99 / 100;
+            assert!(u128::from(report.latency_us.p50) >= shortest_us);
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_arrive_at_random_in_an_open_loop() {
+    let mut tasks = JoinSet::new();
+    let url = upstream(&mut tasks).await;
+    let mut load = load(&url, Shape::Json, 200).await;
+    load.rate = Some(2_000.0);
+    is_clean(&load.run().await.unwrap());
+}
+
+#[tokio::test]
+async fn held_streams_stay_open() {
+    let mut tasks = JoinSet::new();
+    let url = upstream(&mut tasks).await;
+    let report = load(&url, Shape::Held, 200).await.hold().await.unwrap();
+    is_clean(&report);
+    assert_eq!((report.requests, report.events), (3, 3));
+}
+
+#[tokio::test]
+async fn the_simulator_can_be_loaded_too() {
+    let simulator = Simulator::start().await.unwrap();
+    let report = load(&simulator.url(), Shape::Json, 200)
+        .await
+        .run()
+        .await
+        .unwrap();
+    is_clean(&report);
+    assert!(simulator.counts().requests >= report.requests);
+    let received = simulator.received();
+    assert_eq!(received[0].path, "/v1/messages?bench=json");
+    let large = load(&simulator.url(), Shape::Json, 150_000).await;
+    large.run().await.unwrap();
+    let received = simulator.received();
+    let body = &received.last().unwrap().body;
+    assert!((145_000..=150_000).contains(&body.len()), "{}", body.len());
+}
+
+#[tokio::test]
+async fn refusals_are_errors() {
+    let simulator = Simulator::start().await.unwrap();
+    let mut load = load(&simulator.url(), Shape::Json, 200).await;
+    load.request = Request::new(&simulator.url(), Shape::Json, 200, &[])
+        .await
+        .unwrap();
+    let report = load.run().await.unwrap();
+    assert_eq!(report.requests, 0);
+    assert!(report.errors > 0);
+}
