@@ -5,6 +5,5 @@ pub mod cutter;
 pub mod load;
 pub mod postgres;
 pub mod process;
-
 pub mod sdk;
 pub mod stack;

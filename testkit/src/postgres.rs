@@ -7,6 +7,7 @@
 //! from npm (`scripts/install-postgres`).
 
 use std::{
+    fmt,
     fs::{self, OpenOptions},
     io::Write,
     net::TcpListener,
@@ -53,7 +54,6 @@ pub enum Storage {
 }
 
 /// A running server; dropping it stops it.
-#[derive(Debug)]
 pub struct Server {
     url: Url,
     process: Process,
@@ -61,7 +61,6 @@ pub struct Server {
 }
 
 /// An empty database for one test, dropped with it.
-#[derive(Debug)]
 pub struct Database {
     url: Url,
     server_url: Url,
@@ -399,6 +398,22 @@ impl Home {
 
     fn log(&self) -> PathBuf {
         self.path.join("log")
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("process", &self.process)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("name", &self.url.path())
+            .finish_non_exhaustive()
     }
 }
 

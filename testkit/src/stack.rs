@@ -6,7 +6,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fmt, fs,
     io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -63,7 +63,7 @@ pub struct ProxyAddresses {
 }
 
 /// How to start the two kinds of process.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Blueprint {
     pub programs: Programs,
     pub secrets: Secrets,
@@ -127,9 +127,18 @@ impl Secrets {
     }
 }
 
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secrets")
+    }
+}
+
+impl fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blueprint")
+            .field("programs", &self.programs)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 

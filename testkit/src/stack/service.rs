@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fmt,
     fs::OpenOptions,
     path::PathBuf,
     process::{Command, ExitStatus},
@@ -20,12 +21,12 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
 /// What to start, and how to know that it is ready.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Recipe {
     pub name: &'static str,
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
-    /// The whole environment: nothing is inherited.
+    /// The whole environment: nothing is inherited. It holds secrets.
     pub environment: Vec<(OsString, OsString)>,
     /// Appended to, standard output and standard error alike.
     pub log: PathBuf,
@@ -132,5 +133,14 @@ impl Service {
             self.name(),
             log_end(&self.recipe.log)
         )
+    }
+}
+
+impl fmt::Debug for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipe")
+            .field("program", &self.program)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
     }
 }
