@@ -237,6 +237,22 @@ async fn a_gate_lets_events_through_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_gate_holds_the_head_too() {
+    let simulator = Simulator::start().await.unwrap();
+    let gate = Gate::closed();
+    simulator.script().then(Reply::answer().head_gate(&gate));
+    let mut held = Connection::open(&simulator).await;
+    held.send(&streamed("hi")).await;
+    simulator.until(|counts| counts.requests == 1).await;
+    // A later request is answered, the earlier one is not.
+    ask(&simulator, &question("hi")).await;
+    let error = held.0.try_read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    gate.release(1);
+    assert_eq!(held.answer().await.status(), 200);
+}
+
+#[tokio::test]
 async fn events_can_share_writes_and_be_split_anywhere() {
     let simulator = Simulator::start().await.unwrap();
     let reply = || Reply::text("one two three four five");

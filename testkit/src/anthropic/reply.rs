@@ -28,6 +28,9 @@ pub struct Reply {
     pub encoding: Encoding,
     pub framing: Framing,
     pub ending: Option<Ending>,
+    /// The head of the answer waits here.
+    #[serde(skip)]
+    pub head_gate: Option<Gate>,
     /// Events (of a stream) or the whole body (otherwise) wait here.
     #[serde(skip)]
     pub gate: Option<Gate>,
@@ -181,7 +184,7 @@ pub enum How {
     Error(ApiError),
 }
 
-/// Holds answers until a test lets them go on, event by event.
+/// Holds answers until a test lets them go on: heads, or bodies event by event.
 #[derive(Debug, Clone)]
 pub struct Gate(Arc<Semaphore>);
 
@@ -308,6 +311,12 @@ impl Reply {
     #[must_use]
     pub fn ending(mut self, at: At, how: How) -> Self {
         self.ending = Some(Ending { at, how });
+        self
+    }
+
+    #[must_use]
+    pub fn head_gate(mut self, gate: &Gate) -> Self {
+        self.head_gate = Some(gate.clone());
         self
     }
 

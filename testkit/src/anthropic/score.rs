@@ -18,6 +18,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Score {
     pub(super) head_after: Duration,
+    pub(super) head_gate: Option<Gate>,
     pub(super) opening: Opening,
     pub(super) steps: VecDeque<Step>,
     pub(super) model: String,
@@ -111,6 +112,7 @@ pub(super) fn compose(
     };
     Score {
         head_after: pace.head(),
+        head_gate: reply.head_gate.clone(),
         opening,
         steps,
         model,

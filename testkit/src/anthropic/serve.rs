@@ -191,6 +191,9 @@ async fn play(
     if !score.head_after.is_zero() {
         sleep(score.head_after).await;
     }
+    if let Some(gate) = score.head_gate {
+        gate.pass().await;
+    }
     let (status, headers) = match score.opening {
         Opening::Head { status, headers } => (status, headers),
         Opening::Leave(farewell) => return performance.leave(farewell).await,
