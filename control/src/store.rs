@@ -9,6 +9,7 @@ mod connect;
 pub mod migrate;
 pub mod proxies;
 mod schema;
+mod tls;
 pub mod usage;
 pub mod users;
 
