@@ -92,7 +92,7 @@ impl fmt::Debug for DatabaseUrl {
 /// A connection for the pool.
 pub(super) async fn pooled(mut url: DatabaseUrl) -> ConnectionResult<AsyncPgConnection> {
     let options = url.config.get_options().unwrap_or_default();
-    let options = format!("{options} -c statement_timeout={STATEMENT_TIMEOUT} -c lc_messages=C");
+    let options = format!("{options} -c statement_timeout={STATEMENT_TIMEOUT}");
     url.config.options(options);
     unhurried(&url).await
 }
