@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Version, response};
+use http::{Request, Version, header, response};
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use tokio::time::timeout;
@@ -126,6 +126,8 @@ impl Upstream {
                 Connected::Http2(lease) => {
                     let mut request = request;
                     *request.version_mut() = Version::HTTP_2;
+                    // HTTP/2 names the host in `:authority`.
+                    request.headers_mut().remove(header::HOST);
                     let (head, flow) = lease.exchange(request).await?;
                     let flow = Flow::Http2(Box::new(flow));
                     Ok(Answer { head, flow })
