@@ -44,6 +44,7 @@ test: ## Every test there is
 	@scripts/check-tools cargo cc node npm python3
 	cargo build --locked --workspace --all-targets
 	$(programs)/debug/stack postgres -- cargo test --locked --workspace --no-fail-fast
+	@echo "All tests passed."
 
 .PHONY: clean-state
 clean-state: ## Forget the data and secrets of `make run` and `make demo`

@@ -78,7 +78,6 @@ impl App {
             hasher: Hasher::new(settings.key_hasher_secret.expose_secret().as_bytes()),
             sessions: http::Sessions::new(&settings.admin)?,
             logins: http::Logins::default(),
-            head: head.clone(),
             readiness: readiness.clone(),
             public_url: settings.admin.public_url.clone(),
         });
@@ -92,6 +91,7 @@ impl App {
                  replace it with what `claude-code-control hash-password` prints"
             );
         }
+        tasks.spawn_until_stop(jobs::measure_head(head));
         tasks.spawn(serve_http("ops", ops_server));
         tasks.spawn(serve_http("admin", admin_server));
         tasks.spawn(grpc::serve(grpc, grpc_listener, tasks.stopping()));
@@ -172,13 +172,7 @@ async fn work(
 ) {
     migrate_when_possible(&store).await;
     readiness.set_migrated();
-    jobs::start(
-        &tasks,
-        &store,
-        &head.subscribe(),
-        &pace,
-        usage_retention_days,
-    );
+    jobs::start(&tasks, &store, &pace, usage_retention_days);
     listener::listen(store.url().clone(), pace.poll, head).await;
 }
 

@@ -149,15 +149,15 @@ fn jittered(age: Duration) -> Duration {
     age.mul_f64(rand::random_range(0.9..1.1))
 }
 
-/// The proxy keeps what it has and tries again, whatever is wrong with us; the
+/// Whatever is wrong with us, the proxy keeps what it has and tries again; the
 /// cause is for our log, not for it.
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Status {
     tracing::warn!(error, "grpc.database_failed");
     Status::unavailable("control cannot use its database now; try again")
 }
 
-impl From<&store::Error> for Status {
-    fn from(error: &store::Error) -> Self {
-        unavailable(error)
+impl From<store::Error> for Status {
+    fn from(error: store::Error) -> Self {
+        unavailable(&error)
     }
 }

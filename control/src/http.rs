@@ -31,7 +31,7 @@ use proto::access_key::Hasher;
 use utoipa_actix_web::{AppExt, scope, service_config::ServiceConfig};
 
 pub use self::{auth::Sessions, openapi::document, session::Logins};
-use crate::{changes::HeadWatch, readiness::Readiness, store::Store};
+use crate::{readiness::Readiness, store::Store};
 
 /// Requests are small; larger ones are refused before they are read.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -49,7 +49,6 @@ pub struct State {
     pub hasher: Hasher,
     pub sessions: Sessions,
     pub logins: Logins,
-    pub head: HeadWatch,
     pub readiness: Readiness,
     /// Where developers reach the proxies.
     pub public_url: String,

@@ -27,15 +27,8 @@ const PROXIES_KEPT_FOR: TimeDelta = TimeDelta::days(1);
 const MAX_EXPIRED_AT_ONCE: i64 = 500;
 
 /// Starts all jobs.
-pub fn start(
-    tasks: &Tasks,
-    store: &Store,
-    head: &HeadWatch,
-    pace: &Pace,
-    usage_retention_days: u32,
-) {
+pub fn start(tasks: &Tasks, store: &Store, pace: &Pace, usage_retention_days: u32) {
     let retention = TimeDelta::days(usage_retention_days.into());
-    tasks.spawn_until_stop(measure_head(head.clone()));
     repeat(tasks, "revoke_expired", pace.expiry, store, revoke_expired);
     repeat(
         tasks,
@@ -92,7 +85,8 @@ fn repeat<F>(
     });
 }
 
-async fn measure_head(mut head: HeadWatch) {
+/// Keeps the metrics of the head current.
+pub async fn measure_head(mut head: HeadWatch) {
     loop {
         let revision = head.borrow_and_update().map(|head| head.revision);
         metrics::head(revision);

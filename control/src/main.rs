@@ -1,7 +1,7 @@
 //! `claude-code-control`: reads its settings and does one of a few things.
 
 use std::{
-    io::{self, BufRead},
+    io::{self, BufRead, IsTerminal},
     process::ExitCode,
 };
 
@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
         }
     };
     match run(cli).await {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("claude-code-control: {error:#}");
             ExitCode::FAILURE
@@ -41,11 +41,11 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(settings) => {
             telemetry::start_logs(&cli.log)?;
-            return serve(*settings).await;
+            serve(*settings).await?;
         }
         Command::Migrate(database) => {
             telemetry::start_logs(&cli.log)?;
@@ -59,11 +59,11 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             println!("{epoch}");
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Serves until SIGTERM or SIGINT.
-async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let running = App::start(settings).await?;
@@ -71,14 +71,15 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    if running.shutdown().await {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Ok(ExitCode::FAILURE)
+    running.shutdown().await;
+    Ok(())
 }
 
 fn hash_password() -> anyhow::Result<String> {
     let mut line = String::new();
+    if io::stdin().is_terminal() {
+        eprint!("Password (it is shown): ");
+    }
     io::stdin()
         .lock()
         .read_line(&mut line)

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 /// A hash that a password can be compared with.
 #[derive(Clone)]
 pub enum PasswordHash {
-    Argon2(phc::PasswordHash),
+    Argon2(Box<phc::PasswordHash>),
     /// The older form: fast to compute, hence fast to guess.
     Sha256([u8; 32]),
 }
@@ -42,7 +42,9 @@ impl PasswordHash {
     pub fn verify(&self, password: &SecretString) -> bool {
         let password = password.expose_secret().as_bytes();
         match self {
-            Self::Argon2(hash) => Argon2::default().verify_password(password, hash).is_ok(),
+            Self::Argon2(hash) => Argon2::default()
+                .verify_password(password, hash.as_ref())
+                .is_ok(),
             Self::Sha256(hash) => Sha256::digest(password).ct_eq(hash).into(),
         }
     }
@@ -58,7 +60,7 @@ impl FromStr for PasswordHash {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         if text.starts_with("$argon2") {
             return phc::PasswordHash::new(text)
-                .map(Self::Argon2)
+                .map(|hash| Self::Argon2(Box::new(hash)))
                 .map_err(|_format| Malformed);
         }
         let mut hash = [0; 32];

@@ -77,8 +77,9 @@ pub struct Settings {
 #[derive(Debug, Clone, Args)]
 pub struct Database {
     /// Where Postgres is: `postgres://user:password@host/database`. `postgresql://`
-    /// and `postgresql+asyncpg://` are understood too. With `?sslmode=require` the
-    /// connection is encrypted.
+    /// and `postgresql+asyncpg://` are understood too. `?sslmode=` is `disable`,
+    /// `prefer` (when not given), `require`, or `verify-full`, which checks the
+    /// server's certificate; `&sslrootcert=` is a PEM file with who may sign it.
     #[arg(long, env = "PROXY_DATABASE_URL", hide_env_values = true)]
     pub database_url: DatabaseUrl,
 }

@@ -9,6 +9,7 @@ mod connect;
 pub mod migrate;
 pub mod proxies;
 mod schema;
+mod tls;
 pub mod usage;
 pub mod users;
 
@@ -132,8 +133,8 @@ impl From<QueryError> for Error {
                 _,
             )
             | QueryError::BrokenTransactionManager => true,
-            // diesel does not tell these apart; Postgres' words are fixed
-            // because its messages are set to English by `connect`.
+            // diesel drops the code that tells these apart, so we go by Postgres'
+            // words. In another language they would be answered 500 once.
             QueryError::DatabaseError(DatabaseErrorKind::Unknown, information) => {
                 let message = information.message();
                 [

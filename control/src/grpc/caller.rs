@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use chrono::{DateTime, Datelike, Utc};
 use proto::sync::Node;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -23,7 +24,7 @@ pub struct Token([u8; 32]);
 pub struct Caller {
     pub instance_id: Uuid,
     pub version: String,
-    pub started_at: Option<chrono::DateTime<chrono::Utc>>,
+    pub started_at: Option<DateTime<Utc>>,
 }
 
 impl Token {
@@ -65,9 +66,14 @@ impl Caller {
         Ok(Self {
             instance_id,
             version: printable(&node.version).take(MAX_VERSION_CHARS).collect(),
-            started_at: node.started_at.as_ref().and_then(proto::line::time),
+            started_at: node.started_at.as_ref().and_then(storable),
         })
     }
+}
+
+/// Postgres knows fewer years than protobuf can say.
+fn storable(timestamp: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
+    proto::line::time(timestamp).filter(|time| (1..=9999).contains(&time.year()))
 }
 
 /// Where a call comes from.

@@ -116,14 +116,8 @@ impl ConfigService for Service {
             usage_dropped: saturated(report.usage_dropped),
             active_streams: saturated(report.active_streams),
         };
-        let mut connection = self
-            .store
-            .connection()
-            .await
-            .map_err(|e| Status::from(&e))?;
-        proxies::upsert(&mut connection, &report)
-            .await
-            .map_err(|error| Status::from(&error))?;
+        let mut connection = self.store.connection().await?;
+        proxies::upsert(&mut connection, &report).await?;
         Ok(Response::new(ReportResponse {}))
     }
 }

@@ -127,9 +127,7 @@ impl Push {
                 "a batch has at most {MAX_BATCH_EVENTS} events, this one has {count}"
             )));
         }
-        let rejected = ingest(&self.service.store, batch.events)
-            .await
-            .map_err(|error| Status::from(&error))?;
+        let rejected = ingest(&self.service.store, batch.events).await?;
         Ok(PushResponse {
             message: Some(push_response::Message::Ack(Ack {
                 sequence: batch.sequence,

@@ -90,8 +90,10 @@ impl Sessions {
     }
 
     fn is_valid(&self, token: &str) -> bool {
-        let mut validation = Validation::default();
-        validation.leeway = 0;
+        let validation = Validation {
+            leeway: 0,
+            ..Validation::default()
+        };
         jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).is_ok()
     }
 }

@@ -51,6 +51,7 @@ codes! {
     UserNotFound = 404 "user_not_found" "There is no such user, or it was deleted."
     AccessKeyNotFound = 404 "access_key_not_found" "There is no such access key."
     MethodNotAllowed = 405 "method_not_allowed" "This route has other methods; see the Allow header."
+    BodyTooSlow = 408 "body_too_slow" "The request's body did not arrive within 30 seconds."
     UserNotActive = 409 "user_not_active" "The user is not active; reactivate it first."
     UserAlreadyActive = 409 "user_already_active" "The user is active already."
     AccessKeyAlreadyRevoked = 409 "access_key_already_revoked" "The access key is revoked already."

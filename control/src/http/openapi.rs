@@ -64,7 +64,8 @@ pub fn document() -> Description {
 /// What can go wrong everywhere.
 fn add_common_errors(path: &str, operation: &mut Operation) {
     let is_protected = operation.security.is_none();
-    let has_input = operation.parameters.is_some() || operation.request_body.is_some();
+    let has_body = operation.request_body.is_some();
+    let has_input = has_body || operation.parameters.is_some() || path.contains('{');
     let mut add = |status: &str, description: &str| {
         operation
             .responses
@@ -77,16 +78,12 @@ fn add_common_errors(path: &str, operation: &mut Operation) {
         add("500", "Something is wrong with control");
         add("503", "The database cannot be used now");
     }
-    if has_input || path.contains('{') {
+    if has_input {
         add("400", "The request is not what is expected");
     }
-    if operation.request_body.is_some() {
-        let large = error_response("The body is too large");
-        operation
-            .responses
-            .responses
-            .entry("413".to_owned())
-            .or_insert(large);
+    if has_body {
+        add("408", "The body did not arrive in time");
+        add("413", "The body is too large");
     }
 }
 

@@ -301,8 +301,8 @@ pub(super) async fn found(connection: &mut AsyncPgConnection, id: Uuid) -> Resul
 
 /// An empty description is none.
 fn description(text: Option<&str>) -> Result<Option<String>, Error> {
-    match text.map(str::trim) {
-        None | Some("") => Ok(None),
-        Some(text) => prose("description", text, MAX_DESCRIPTION_CHARS).map(Some),
+    match text {
+        None => Ok(None),
+        Some(text) => prose("description", text, MAX_DESCRIPTION_CHARS),
     }
 }

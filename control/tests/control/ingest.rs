@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::support::{
     TestApp, eventually,
     proxy::{self, Push, event},
+    spawn,
 };
 
 async fn rows(app: &TestApp) -> i64 {
@@ -297,7 +298,7 @@ async fn a_stopping_control_acknowledges_what_it_stored() {
     ]
     .into();
     let url = app.database.url().to_owned();
-    let stopping = tokio::task::spawn(app.running.shutdown());
+    let stopping = spawn(app.running.shutdown());
     let mut acknowledged = BTreeSet::new();
     while let Some(response) = eventually(push.responses.message()).await.unwrap() {
         if let Some(proto::sync::push_response::Message::Ack(ack)) = response.message {

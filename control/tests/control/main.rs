@@ -2,10 +2,15 @@
 //! process image, real Postgres, real HTTP and gRPC.
 
 #![cfg(test)]
+#![expect(
+    unreachable_pub,
+    reason = "what the tests share is public among them, and a test has no users"
+)]
 
 mod access_keys;
 mod authorisation;
 mod database_away;
+mod database_tls;
 mod errors;
 mod ingest;
 mod jobs;

@@ -3,7 +3,11 @@
 use control::store::migrate::migrate;
 use testkit::postgres::Database;
 
-use crate::support::{eventually, http_client, settings, sql};
+use crate::support::{
+    TestApp, eventually, http_client,
+    proxy::{Push, event},
+    settings, sql,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn migrating_again_changes_nothing() {
@@ -81,4 +85,37 @@ async fn four_replicas_may_start_at_once() {
         .query_one("select count(*) from sync_head", &[])
         .await;
     assert_eq!(row.unwrap().get::<_, i64>(0), 1);
+}
+
+/// Managed databases give out no superuser.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_role_that_owns_its_schema_is_enough() {
+    let database = Database::create().await.unwrap();
+    let role = format!("role_{}", uuid::Uuid::new_v4().simple());
+    sql(database.url())
+        .await
+        .batch_execute(&format!(
+            "create role {role} login password 'a password';
+            grant all on schema public to {role}"
+        ))
+        .await
+        .unwrap();
+    let mut url = url::Url::parse(database.url()).unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some("a password")).unwrap();
+    let running = control::app::App::start(settings(url.as_str()))
+        .await
+        .unwrap();
+    eventually(running.ready()).await;
+    let app = TestApp::signed_in(running, database).await;
+    let user = app.user("Ada").await;
+    app.access_key(&user).await;
+    let mut push = Push::open(app.running.grpc_addr).await;
+    push.deliver(vec![event()]).await.unwrap();
+    assert_eq!(app.get("/admin/usage").await.body["totals"]["requests"], 1);
+
+    assert!(app.running.shutdown().await);
+    let owner = sql(app.database.url()).await;
+    let drop = format!("drop owned by {role}; drop role {role}");
+    owner.batch_execute(&drop).await.unwrap();
 }

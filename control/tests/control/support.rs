@@ -206,8 +206,19 @@ pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
 pub async fn sql(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     // Ends with the client.
-    tokio::task::spawn(connection);
+    spawn(connection);
     client
+}
+
+/// Runs something beside the test.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is its own shutdown: its runtime ends with it"
+)]
+pub fn spawn<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(task)
 }
 
 /// Waits for something that will be.

@@ -12,7 +12,7 @@ use std::{
 
 use proto::sync::resource::Spec;
 
-use crate::support::{TestApp, eventually, proxy::Copy, sql};
+use crate::support::{TestApp, eventually, proxy::Copy, spawn, sql};
 
 const WRITERS: usize = 8;
 const TRANSACTIONS_PER_WRITER: usize = 60;
@@ -62,7 +62,7 @@ async fn a_reader_of_deltas_holds_what_the_tables_hold() {
     for _ in 0..WRITERS {
         let client = sql(app.database.url()).await;
         let working = Arc::clone(&working);
-        tokio::task::spawn(async move {
+        spawn(async move {
             for _ in 0..TRANSACTIONS_PER_WRITER {
                 // Two writers may want the same rows in another order.
                 let _ = client.batch_execute(TRANSACTION).await;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::support::{
     HASHER_SECRET, TestApp, eventually,
     proxy::{self, Copy},
+    spawn,
 };
 
 /// A heartbeat that no test waits long for.
@@ -300,7 +301,7 @@ async fn a_stream_ends_well_when_control_stops() {
     let mut copy = Copy::new(app.running.grpc_addr).await;
     copy.watch().await;
     copy.advance().await;
-    let stopping = tokio::task::spawn(app.running.shutdown());
+    let stopping = spawn(app.running.shutdown());
     assert_eq!(copy.receive().await.unwrap(), None);
     drop(copy);
     assert!(eventually(stopping).await.unwrap(), "something was cut");

@@ -1,7 +1,7 @@
 //! What survives a restart: the secrets, and the first users' keys.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::Write,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
@@ -39,11 +39,15 @@ impl State {
         // Others may pass, because Postgres may run as another user; only we may look.
         fs::set_permissions(&folder, Permissions::from_mode(0o711))?;
         let lock = File::create(folder.join("lock"))?;
-        if let Err(error) = lock.try_lock() {
-            bail!(
-                "Already running: another launcher uses {} ({error}).",
-                folder.display()
-            );
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "Already running: another launcher uses {}.",
+                    folder.display()
+                )
+            }
+            Err(TryLockError::Error(error)) => return Err(error).context("lock the state"),
         }
         let state = Self {
             folder,
