@@ -13,9 +13,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, StatusCode};
 use proto::{
     line::{self, Line},
     sync::{Outcome, Provider, UsageEvent},
@@ -28,7 +27,6 @@ use crate::{
     endpoint::Endpoint,
     error::Error,
     index::AccessKey,
-    relay::ClientBody,
     telemetry::{log::Log, metrics::Metrics},
     usage::{
         meter::Reading,
@@ -182,10 +180,9 @@ impl Record {
     }
 
     /// Ends with an answer of our own.
-    pub fn answered(mut self, response: Response<Bytes>) -> Response<ClientBody> {
-        self.status = response.status().as_u16();
+    pub fn answered(mut self, status: StatusCode) {
+        self.status = status.as_u16();
         self.outcome.get_or_insert(Outcome::Refused);
-        response.map(ClientBody::whole)
     }
 
     fn outcome(&self) -> Outcome {
