@@ -46,7 +46,8 @@ create view live_access_keys as
     from access_keys
     where deleted_at is null;
 
--- Gives a changed row the next revision, in the transaction that changed it.
+-- Gives the rows that a transaction has changed the next revision, one for all of
+-- them, and notes them in the log.
 --
 -- Its triggers are deferred to the commit: only then is the counter's row locked,
 -- so commit order is revision order and nobody waits for a transaction that is
@@ -56,7 +57,9 @@ declare
     -- Columns that proxies never see. `revision` is set below, which would
     -- otherwise be a change again.
     unseen constant text[] := array['revision', 'updated_at', 'name', 'description', 'key_prefix'];
-    next bigint;
+    -- Known for the rest of the transaction once it was taken. Taking it again
+    -- for every row would make many rows very slow.
+    taken bigint := nullif(current_setting('control.revision', true), '')::bigint;
 begin
     if tg_op = 'UPDATE' and to_jsonb(new) - unseen = to_jsonb(old) - unseen then
         return null;
@@ -65,17 +68,20 @@ begin
         raise exception 'the id of a row in % never changes', tg_table_name;
     end if;
 
-    update sync_head set revision = revision + 1 returning revision into strict next;
+    if taken is null then
+        update sync_head set revision = revision + 1 returning revision into strict taken;
+        perform set_config('control.revision', taken::text, true);
+        perform pg_notify('config_changed', '');
+    end if;
 
     insert into change_log (revision, kind, id)
-        values (next, tg_argv[0], coalesce(new.id, old.id));
+        values (taken, tg_argv[0], coalesce(new.id, old.id))
+        on conflict do nothing;
 
     if tg_op <> 'DELETE' then
         execute format('update %I.%I set revision = $1 where id = $2', tg_table_schema, tg_table_name)
-            using next, new.id;
+            using taken, new.id;
     end if;
-
-    perform pg_notify('config_changed', '');
     return null;
 end $$;
 

@@ -3,6 +3,7 @@
 
 pub mod caller;
 pub mod config;
+mod outgoing;
 pub mod usage;
 
 use std::{future::Future, time::Duration};
@@ -12,7 +13,6 @@ use proto::sync::{
     config_service_server::ConfigServiceServer, usage_service_server::UsageServiceServer,
 };
 use tokio::net::TcpListener;
-use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{
     Status,
     transport::{
@@ -21,7 +21,10 @@ use tonic::{
     },
 };
 
-use self::caller::Token;
+use self::{
+    caller::Token,
+    outgoing::{Outgoing, Undelivered},
+};
 use crate::{
     settings::{Pace, Sync},
     store,
@@ -30,61 +33,6 @@ use crate::{
 /// Finds connections whose other end is gone without a word.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Where a handler puts its answers: the proxy takes one while the next waits.
-/// The place for the final word is kept, so that a proxy that is too slow can be
-/// told so.
-#[derive(Debug)]
-pub(crate) struct Outgoing<T> {
-    messages: tokio::sync::mpsc::Sender<Result<T, Status>>,
-    last: tokio::sync::mpsc::OwnedPermit<Result<T, Status>>,
-    timeout: Duration,
-}
-
-/// The stream of answers has ended from the other side.
-#[derive(Debug)]
-pub(crate) enum Undelivered {
-    /// The proxy went away.
-    Gone,
-    /// It has not taken a message in time.
-    TooSlow,
-}
-
-impl<T> Outgoing<T> {
-    pub(crate) fn new(
-        timeout: Duration,
-    ) -> Result<(Self, impl Stream<Item = Result<T, Status>>), Status> {
-        let (messages, receiver) = tokio::sync::mpsc::channel(2);
-        let last = messages
-            .clone()
-            .try_reserve_owned()
-            .map_err(|_full| Status::internal("a new channel has room"))?;
-        let outgoing = Self {
-            messages,
-            last,
-            timeout,
-        };
-        Ok((outgoing, ReceiverStream::new(receiver).fuse()))
-    }
-
-    pub(crate) async fn send(&self, message: T) -> Result<(), Undelivered> {
-        match tokio::time::timeout(self.timeout, self.messages.send(Ok(message))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_closed)) => Err(Undelivered::Gone),
-            Err(_elapsed) => Err(Undelivered::TooSlow),
-        }
-    }
-
-    /// Resolves when the proxy has gone away.
-    pub(crate) async fn gone(&self) {
-        self.messages.closed().await;
-    }
-
-    /// Ends the stream with an error; dropping ends it well.
-    pub(crate) fn fail(self, status: Status) {
-        self.last.send(Err(status));
-    }
-}
 
 /// Puts the server together.
 ///

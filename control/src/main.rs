@@ -23,9 +23,9 @@ const UNUSABLE_SETTINGS: u8 = 64;
 async fn main() -> ExitCode {
     let cli = match settings::read() {
         Ok(cli) => cli,
-        Err(Unusable::Asked(text)) => {
-            println!("{text}");
-            return ExitCode::SUCCESS;
+        Err(Unusable::Asked(help)) => {
+            let _closed = help.print();
+            return u8::try_from(help.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from);
         }
         Err(Unusable::Invalid(line)) => {
             eprintln!("claude-code-control: {line}");

@@ -4,10 +4,10 @@
 //! a port is bound, with one line that names the variable and never shows a
 //! secret. Nothing else reads the environment.
 
-use std::{fmt, fs, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{error::Error, fmt, fs, net::SocketAddr, slice, str::FromStr, time::Duration};
 
 use clap::{
-    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -207,9 +207,9 @@ impl fmt::Debug for Pem {
 /// A command line or environment that we cannot run with.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    /// Help or version was asked for; the text is the answer.
-    #[error("{0}")]
-    Asked(String),
+    /// Help or version was asked for, or nothing at all.
+    #[error(transparent)]
+    Asked(Box<clap::Error>),
     /// One line that names the setting.
     #[error("{0}")]
     Invalid(String),
@@ -221,61 +221,51 @@ pub enum Unusable {
 /// With the text to print instead of running.
 pub fn read() -> Result<Cli, Unusable> {
     let mut command = Cli::command();
+    command.build();
     command
         .try_get_matches_from_mut(std::env::args_os())
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| explain(&error, &mut command))
+        .map_err(|error| explain(error, &command))
 }
 
 /// clap names the flag, and shows the value; operators set variables, and values
 /// may be secret.
-fn explain(error: &clap::Error, command: &mut clap::Command) -> Unusable {
+fn explain(error: clap::Error, command: &clap::Command) -> Unusable {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp
             | ErrorKind::DisplayVersion
             | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
     ) {
-        return Unusable::Asked(error.render().ansi().to_string());
+        return Unusable::Asked(Box::new(error));
     }
-    let flags: Vec<String> = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(flag)) => vec![flag.clone()],
-        Some(ContextValue::Strings(flags)) => flags.clone(),
-        _ => vec![],
+    let flags = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) => slice::from_ref(flag),
+        Some(ContextValue::Strings(flags)) => flags,
+        _ => &[],
     };
-    let settings: Vec<(String, bool)> = flags
-        .iter()
-        .filter_map(|flag| variable(command, flag))
-        .collect();
-    let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
-    let is_secret = settings.iter().any(|(_, is_secret)| *is_secret);
-
-    let line = match (error.kind(), names.as_slice()) {
-        (_, []) => {
-            let text = error.render().to_string();
-            let first = text.lines().next().unwrap_or_default();
-            format!(
-                "{}; see --help",
-                first.strip_prefix("error: ").unwrap_or(first)
-            )
-        }
-        (ErrorKind::MissingRequiredArgument, names) => {
-            format!("{}: must be set; see --help", names.join(", "))
-        }
-        (_, names) => {
-            let reason = std::error::Error::source(error)
-                .map(ToString::to_string)
-                .or_else(|| possible_values(error))
-                .unwrap_or_else(|| "is not valid".to_owned());
-            match error.get(ContextKind::InvalidValue) {
-                Some(ContextValue::String(value)) if !is_secret => {
-                    format!("{}: {value:?}: {reason}", names.join(", "))
-                }
-                _ => format!("{}: {reason}", names.join(", ")),
-            }
-        }
-    };
-    Unusable::Invalid(line)
+    let args: Vec<&clap::Arg> = flags.iter().filter_map(|flag| arg(command, flag)).collect();
+    let names: Vec<String> = args.iter().filter_map(|arg| variable(arg)).collect();
+    let names = names.join(", ");
+    if names.is_empty() {
+        let text = error.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let first = first.strip_prefix("error: ").unwrap_or(first);
+        return Unusable::Invalid(format!("{first}; see --help"));
+    }
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        return Unusable::Invalid(format!("{names}: must be set; see --help"));
+    }
+    let reason = error
+        .source()
+        .map(ToString::to_string)
+        .or_else(|| possible_values(&error))
+        .unwrap_or_else(|| "is not valid".to_owned());
+    let is_secret = args.iter().any(|arg| arg.is_hide_env_values_set());
+    Unusable::Invalid(match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) if !is_secret => format!("{names}: {value:?}: {reason}"),
+        _ => format!("{names}: {reason}"),
+    })
 }
 
 fn possible_values(error: &clap::Error) -> Option<String> {
@@ -285,19 +275,16 @@ fn possible_values(error: &clap::Error) -> Option<String> {
     }
 }
 
-/// The variable behind a flag as clap prints it, and whether its value is
-/// secret.
-fn variable(command: &mut clap::Command, flag: &str) -> Option<(String, bool)> {
-    command.build();
-    let commands = std::iter::once(&*command).chain(command.get_subcommands());
-    commands
+/// The argument behind a flag as clap prints it: `--name <VALUE>`.
+fn arg<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
+    std::iter::once(command)
+        .chain(command.get_subcommands())
         .flat_map(clap::Command::get_arguments)
-        .find(|arg| arg.to_string() == flag || flag.starts_with(&format!("{arg} ")))
-        .and_then(|arg| {
-            let name = arg.get_env()?.to_str()?.to_owned();
-            let is_value = !matches!(arg.get_action(), ArgAction::SetTrue);
-            Some((name, is_value && arg.is_hide_env_values_set()))
-        })
+        .find(|arg| arg.to_string() == flag)
+}
+
+fn variable(arg: &clap::Arg) -> Option<String> {
+    arg.get_env()?.to_str().map(str::to_owned)
 }
 
 fn secret(text: &str) -> Result<SecretString, String> {
@@ -311,7 +298,7 @@ fn secret(text: &str) -> Result<SecretString, String> {
 }
 
 fn pem_file(path: &str) -> Result<Pem, String> {
-    let text = fs::read_to_string(PathBuf::from(path)).map_err(|error| error.to_string())?;
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
     if !text.contains("-----BEGIN ") {
         return Err("is not a PEM file".to_owned());
     }

@@ -52,6 +52,12 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tracing::info!(files, ?settings, "starting");
+    for variable in settings.retired.variables() {
+        tracing::warn!(
+            variable,
+            "has no effect: changes are pushed, nothing expires"
+        );
+    }
     let app = App::start(settings, log, metrics).await?;
     tokio::select! {
         _ = terminate.recv() => {}

@@ -54,11 +54,11 @@ pub async fn handle(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<C
     let endpoint = target.as_ref().map_or(Endpoint::Unknown, |it| it.endpoint);
     let mut record = Record::begin(&proxy.journal, endpoint, &head.headers);
     match (endpoint, target) {
-        (Endpoint::Health, _) => record.answered(health(&proxy)),
-        (Endpoint::Probe, _) => record.answered(Response::default()),
+        (Endpoint::Health, _) => answer(record, health(&proxy)),
+        (Endpoint::Probe, _) => answer(record, Response::default()),
         (Endpoint::EventLogging, _) => {
             Box::pin(body::discard(body, &head.headers, &proxy.limits)).await;
-            record.answered(empty_object())
+            answer(record, empty_object())
         }
         (endpoint, Some(target)) if endpoint.is_relayed() => {
             match ask(&proxy, &target, head, body, &mut record).await {
@@ -124,7 +124,12 @@ fn is_refused_credential(status: StatusCode) -> bool {
 fn refuse(error: &Error, mut record: Record) -> Response<ClientBody> {
     record.failed(error);
     let response = refusal::answer(error, record.request_id());
-    record.answered(response)
+    answer(record, response)
+}
+
+fn answer(record: Record, response: Response<Bytes>) -> Response<ClientBody> {
+    record.answered(response.status());
+    response.map(ClientBody::whole)
 }
 
 /// For the load balancer: whether this process takes requests.

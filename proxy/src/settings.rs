@@ -37,6 +37,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub log: Log,
+
+    #[command(flatten)]
+    pub retired: Retired,
 }
 
 /// How the proxy reaches control.
@@ -168,6 +171,30 @@ pub struct Log {
         default_value = "json"
     )]
     pub format: LogFormat,
+}
+
+/// What the first design had: accepted, without effect, because changes are
+/// pushed and there is nothing to expire.
+#[derive(Debug, clap::Args)]
+pub struct Retired {
+    #[arg(long, env = "PROXY_ACCESS_KEY_CACHE_TTL", hide = true)]
+    access_key_cache_ttl: Option<String>,
+
+    #[arg(long, env = "PROXY_BUDGET_CACHE_TTL", hide = true)]
+    budget_cache_ttl: Option<String>,
+}
+
+impl Retired {
+    /// The variables that are set and do nothing.
+    pub fn variables(&self) -> Vec<&'static str> {
+        let set = [
+            (&self.access_key_cache_ttl, "PROXY_ACCESS_KEY_CACHE_TTL"),
+            (&self.budget_cache_ttl, "PROXY_BUDGET_CACHE_TTL"),
+        ];
+        set.into_iter()
+            .filter_map(|(value, variable)| value.is_some().then_some(variable))
+            .collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -388,6 +415,13 @@ mod tests {
             line.contains("PROXY_KEY_HASHER_SECRET, PROXY_SYNC_TOKEN"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn retired_settings_are_accepted_and_named() {
+        assert!(parse(&[]).unwrap().retired.variables().is_empty());
+        let settings = parse(&["--budget-cache-ttl=60"]).unwrap();
+        assert_eq!(settings.retired.variables(), ["PROXY_BUDGET_CACHE_TTL"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod connect;
 pub mod http1;
 pub mod http2;
+pub mod piece;
 pub mod plan;
 
 use std::{
@@ -14,8 +15,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
-use http::{Request, Version, response};
+use bytes::Bytes;
+use http::{Request, Version, header, response};
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use tokio::time::timeout;
@@ -29,10 +30,6 @@ use connect::{Connected, Connector};
 
 /// A request's body, whole: it may have to be sent twice.
 pub type RequestBody = Full<Bytes>;
-
-/// Pieces that are ready at the same time are merged up to this size: one write
-/// instead of many.
-const MAX_PIECE_BYTES: usize = 64 << 10;
 
 /// One origin and the connections to it.
 #[derive(Debug)]
@@ -126,6 +123,8 @@ impl Upstream {
                 Connected::Http2(lease) => {
                     let mut request = request;
                     *request.version_mut() = Version::HTTP_2;
+                    // HTTP/2 names the host in `:authority`.
+                    request.headers_mut().remove(header::HOST);
                     let (head, flow) = lease.exchange(request).await?;
                     let flow = Flow::Http2(Box::new(flow));
                     Ok(Answer { head, flow })
@@ -203,36 +202,5 @@ impl Flow {
             Self::Http1(flow) => flow.size_hint(),
             Self::Http2(flow) => flow.size_hint(),
         }
-    }
-}
-
-/// What is ready now, as one piece. A single frame is not copied.
-#[derive(Debug, Default)]
-struct Piece {
-    first: Option<Bytes>,
-    merged: BytesMut,
-}
-
-impl Piece {
-    fn push(&mut self, data: Bytes) {
-        match self.first.take() {
-            None if self.merged.is_empty() => self.first = Some(data),
-            first => {
-                self.merged.extend_from_slice(&first.unwrap_or_default());
-                self.merged.extend_from_slice(&data);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none() && self.merged.is_empty()
-    }
-
-    fn is_full(&self) -> bool {
-        self.merged.len() >= MAX_PIECE_BYTES
-    }
-
-    fn into_bytes(self) -> Bytes {
-        self.first.unwrap_or_else(|| self.merged.freeze())
     }
 }

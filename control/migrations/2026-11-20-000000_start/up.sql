@@ -9,12 +9,13 @@ create table sync_head (
 
 insert into sync_head default values;
 
--- What changed at which revision; the values are read from the tables.
+-- What each transaction has changed; the values are read from the tables.
 create table change_log (
-    revision bigint      primary key,
+    revision bigint      not null,
     kind     text        not null,
     id       uuid        not null,
-    at       timestamptz not null default clock_timestamp()
+    at       timestamptz not null default clock_timestamp(),
+    primary key (revision, kind, id)
 );
 
 create index change_log_at on change_log (at);

@@ -93,7 +93,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    change_log (revision) {
+    change_log (revision, kind, id) {
         revision -> BigInt,
         kind -> Text,
         id -> Uuid,

@@ -217,7 +217,7 @@ async fn a_large_snapshot_comes_in_parts_and_only_the_last_is_complete() {
             panic!("no snapshot: {event:?}");
         };
         parts += 1;
-        assert_eq!(part.at.as_ref().unwrap().revision, 12_001);
+        assert_eq!(part.at.as_ref().unwrap().revision, 1);
         assert!(prost::Message::encoded_len(part) <= 1 << 20);
         let is_whole = part.complete;
         assert_eq!(copy.apply(&event), is_whole);
@@ -251,6 +251,40 @@ async fn a_transaction_that_is_rolled_back_is_no_change() {
     let event = copy.advance().await;
     assert!(matches!(event, Event::Heartbeat(_)), "{event:?}");
     assert_eq!(copy.position.unwrap().revision, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_one_revision_whatever_it_changes() {
+    let app = TestApp::start().await;
+    let mut copy = Copy::new(app.running.grpc_addr).await;
+    copy.watch().await;
+    copy.advance().await;
+    let sql = app.sql().await;
+    sql.batch_execute(
+        "begin;
+        insert into users (id, name) values (gen_random_uuid(), 'Ada');
+        insert into users (id, name) values (gen_random_uuid(), 'Grace');
+        savepoint before;
+        insert into users (id, name) values (gen_random_uuid(), 'nobody');
+        set constraints all immediate;
+        rollback to before;
+        update users set status = 'inactive' where name = 'Grace';
+        delete from users where name = 'Grace';
+        commit",
+    )
+    .await
+    .unwrap();
+    copy.advance().await;
+    assert_eq!(copy.position.as_ref().unwrap().revision, 1);
+    assert_eq!(copy.resources.len(), 1);
+
+    // The next transaction of the same session takes the next one.
+    sql.batch_execute("update users set status = 'inactive'")
+        .await
+        .unwrap();
+    copy.advance().await;
+    assert_eq!(copy.position.as_ref().unwrap().revision, 2);
+    assert_eq!(copy.resources.len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,7 +325,7 @@ async fn a_hard_delete_takes_user_and_keys_away() {
         .batch_execute("delete from users")
         .await
         .unwrap();
-    copy.reach(4).await;
+    copy.reach(3).await;
     assert_eq!(copy.resources.len(), 0);
 }
 

@@ -21,12 +21,7 @@ pub struct Tap {
 
 impl Tap {
     pub fn new(head: &response::Parts, mut record: Record) -> Self {
-        let request_id = head
-            .headers
-            .get("request-id")
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        record.begins(head.status.as_u16(), request_id.to_owned());
+        record.begins(head.status.as_u16(), &head.headers);
         let is_success = head.status.is_success();
         let meter = if is_success && record.endpoint().is_metered() {
             Meter::of(&head.headers).unwrap_or_else(|error| {

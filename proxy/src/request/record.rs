@@ -13,9 +13,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, StatusCode};
 use proto::{
     line::{self, Line},
     sync::{Outcome, Provider, UsageEvent},
@@ -28,7 +27,6 @@ use crate::{
     endpoint::Endpoint,
     error::Error,
     index::AccessKey,
-    relay::ClientBody,
     telemetry::{log::Log, metrics::Metrics},
     usage::{
         meter::Reading,
@@ -36,8 +34,9 @@ use crate::{
     },
 };
 
-/// Longer ids of sessions and agents are cut.
-const MAX_ID_CHARS: usize = 128;
+/// Longer names and ids are cut: they come from outside, and a batch of events
+/// must fit into a message.
+const MAX_CHARS: usize = 256;
 
 /// Where records are written to.
 #[derive(Debug)]
@@ -135,7 +134,8 @@ impl Record {
         self.access_key = Some(access_key);
     }
 
-    pub fn asks_for(&mut self, asked: Asked) {
+    pub fn asks_for(&mut self, mut asked: Asked) {
+        cut(&mut asked.model);
         self.asked = asked;
     }
 
@@ -144,9 +144,9 @@ impl Record {
     }
 
     /// The upstream begins to answer.
-    pub fn begins(&mut self, status: u16, upstream_request_id: String) {
+    pub fn begins(&mut self, status: u16, headers: &HeaderMap) {
         self.status = status;
-        self.upstream_request_id = upstream_request_id;
+        self.upstream_request_id = id(headers, "request-id");
     }
 
     /// The first piece of the answer's body is here. Later calls change nothing.
@@ -167,7 +167,10 @@ impl Record {
 
     /// What the answer said of itself. It may come more than once; the last
     /// counts.
-    pub fn reads(&mut self, reading: Reading) {
+    pub fn reads(&mut self, mut reading: Reading) {
+        if let Some(model) = &mut reading.model {
+            cut(model);
+        }
         self.reading = reading;
     }
 
@@ -177,10 +180,9 @@ impl Record {
     }
 
     /// Ends with an answer of our own.
-    pub fn answered(mut self, response: Response<Bytes>) -> Response<ClientBody> {
-        self.status = response.status().as_u16();
+    pub fn answered(mut self, status: StatusCode) {
+        self.status = status.as_u16();
         self.outcome.get_or_insert(Outcome::Refused);
-        response.map(ClientBody::whole)
     }
 
     fn outcome(&self) -> Outcome {
@@ -274,11 +276,16 @@ impl Journal {
 }
 
 fn id(headers: &HeaderMap, name: &str) -> String {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(|text| text.chars().take(MAX_ID_CHARS).collect())
-        .unwrap_or_default()
+    let value = headers.get(name).and_then(|value| value.to_str().ok());
+    let mut text = value.unwrap_or_default().to_owned();
+    cut(&mut text);
+    text
+}
+
+fn cut(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(MAX_CHARS) {
+        text.truncate(end);
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -113,6 +113,8 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
         ..
     } = line;
     let error = line.error.as_deref().unwrap_or_default();
+    // Both come from outside and go to a terminal.
+    let (model, error) = (model.escape_debug(), error.escape_debug());
     format!(
         "{timestamp:?} {endpoint} {status} {outcome} {model} \
          {input_tokens} tokens in, {output_tokens} out, {duration_ms} ms {error}\n"

@@ -20,11 +20,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Uri, Version, response};
-use http_body::{Body, Frame, SizeHint};
-use hyper::{
-    body::Incoming,
-    client::conn::http1::{Builder, Connection, SendRequest},
-};
+use http_body::{Frame, SizeHint};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -32,7 +29,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{Piece, RequestBody};
+use super::{RequestBody, piece::Pieces};
 use crate::tasks::Tasks;
 
 /// A socket, with or without TLS.
@@ -68,13 +65,10 @@ struct Idle {
 /// The body of an answer, and the connection that brings it.
 #[derive(Debug)]
 pub struct Flow {
-    incoming: Incoming,
+    pieces: Pieces,
     /// None when the connection has ended or went back to the pool.
     connection: Option<Http1>,
     pool: Arc<Pool>,
-    /// Comes after the data that arrived with it.
-    next: Option<Result<Frame<Bytes>, hyper::Error>>,
-    ended: bool,
 }
 
 /// HTTP/1.1 names the target without scheme and host.
@@ -139,14 +133,12 @@ impl Http1 {
         };
         let (head, incoming) = response.into_parts();
         let mut flow = Flow {
-            incoming,
+            pieces: Pieces::new(incoming),
             connection: is_open.then_some(self),
             pool: pool.clone(),
-            next: None,
-            ended: false,
         };
-        if flow.incoming.is_end_stream() {
-            flow.end(&mut Context::from_waker(Waker::noop()));
+        if flow.pieces.has_ended() {
+            flow.settle(&mut Context::from_waker(Waker::noop()));
         }
         Ok((head, flow))
     }
@@ -200,80 +192,44 @@ impl Pool {
 }
 
 impl Flow {
-    /// Everything that is there now, as one piece.
+    /// See [`Pieces::poll_piece`].
     pub fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(next) = self.next.take() {
-            return Poll::Ready(Some(next));
+        let connection = &mut self.connection;
+        let piece = self.pieces.poll_piece(cx, |cx| drive(connection, cx));
+        if self.pieces.has_ended() {
+            self.settle(cx);
         }
-        let mut piece = Piece::default();
-        let mut is_driven = false;
-        while !self.ended && !piece.is_full() {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => {
-                        piece.push(data);
-                        is_driven = false;
-                        if self.incoming.is_end_stream() {
-                            self.end(cx);
-                        }
-                    }
-                    Err(trailers) => {
-                        self.next = Some(Ok(trailers));
-                        break;
-                    }
-                },
-                Poll::Ready(Some(Err(error))) => {
-                    self.connection = None;
-                    self.ended = true;
-                    self.next = Some(Err(error));
-                }
-                Poll::Ready(None) => self.end(cx),
-                Poll::Pending if is_driven => break,
-                Poll::Pending => {
-                    self.drive(cx);
-                    is_driven = true;
-                }
-            }
-        }
-        if !piece.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(piece.into_bytes()))));
-        }
-        match self.next.take() {
-            Some(next) => Poll::Ready(Some(next)),
-            None if self.ended => Poll::Ready(None),
-            None => Poll::Pending,
-        }
+        piece
     }
 
     pub fn is_end(&self) -> bool {
-        self.ended && self.next.is_none()
+        self.pieces.is_end()
     }
 
     pub fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-
-    /// Lets the connection read.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && connection.poll_connection(cx).is_ready()
-        {
-            self.connection = None;
-        }
+        self.pieces.size_hint()
     }
 
     /// The answer is complete: the connection becomes idle, if it may.
-    fn end(&mut self, cx: &mut Context<'_>) {
-        self.ended = true;
-        self.drive(cx);
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.connection, cx);
         if let Some(connection) = self.connection.take()
             && connection.sender.is_ready()
         {
             self.pool.put(connection);
         }
+    }
+}
+
+/// Lets the connection read and write, and forgets it when it has ended.
+fn drive(connection: &mut Option<Http1>, cx: &mut Context<'_>) {
+    if let Some(open) = connection
+        && open.poll_connection(cx).is_ready()
+    {
+        *connection = None;
     }
 }
 

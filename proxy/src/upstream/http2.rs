@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -13,14 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, response};
-use http_body::{Body, Frame, SizeHint};
-use hyper::{
-    body::Incoming,
-    client::conn::http2::{Builder, SendRequest},
-};
+use http_body::{Frame, SizeHint};
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{Piece, RequestBody, http1::Io};
+use super::{RequestBody, http1::Io, piece::Pieces};
 use crate::tasks::Tasks;
 
 /// Answers on one connection at a time. Servers commonly allow a hundred, and a
@@ -58,9 +54,7 @@ pub struct Lease {
 /// The body of an answer.
 #[derive(Debug)]
 pub struct Flow {
-    incoming: Incoming,
-    next: Option<Result<Frame<Bytes>, hyper::Error>>,
-    ended: bool,
+    pieces: Pieces,
     _lease: Lease,
 }
 
@@ -137,9 +131,7 @@ impl Lease {
         let response = self.shared.sender.send_request(request).await?;
         let (head, incoming) = response.into_parts();
         let flow = Flow {
-            ended: incoming.is_end_stream(),
-            incoming,
-            next: None,
+            pieces: Pieces::new(incoming),
             _lease: self,
         };
         Ok((head, flow))
@@ -153,45 +145,20 @@ impl Drop for Lease {
 }
 
 impl Flow {
-    /// Everything that is there now, as one piece.
+    /// See [`Pieces::poll_piece`]; the connection is driven by its own task.
     pub fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut piece = Piece::default();
-        while self.next.is_none() && !self.ended && !piece.is_full() {
-            match Pin::new(&mut self.incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => {
-                        piece.push(data);
-                        self.ended = self.incoming.is_end_stream();
-                    }
-                    Err(trailers) => self.next = Some(Ok(trailers)),
-                },
-                Poll::Ready(Some(Err(error))) => {
-                    self.ended = true;
-                    self.next = Some(Err(error));
-                }
-                Poll::Ready(None) => self.ended = true,
-                Poll::Pending => break,
-            }
-        }
-        if !piece.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(piece.into_bytes()))));
-        }
-        match self.next.take() {
-            Some(next) => Poll::Ready(Some(next)),
-            None if self.ended => Poll::Ready(None),
-            None => Poll::Pending,
-        }
+        self.pieces.poll_piece(cx, |_| {})
     }
 
     pub fn is_end(&self) -> bool {
-        self.ended && self.next.is_none()
+        self.pieces.is_end()
     }
 
     pub fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.pieces.size_hint()
     }
 }
 

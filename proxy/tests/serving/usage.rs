@@ -80,7 +80,7 @@ async fn the_event_says_what_happened_and_the_line_says_the_same() {
     let rig = Rig::start().await;
     let mut request = post(&messages(), &question(true));
     let headers = request.headers_mut();
-    headers.insert("x-claude-code-session-id", "s".repeat(200).parse().unwrap());
+    headers.insert("x-claude-code-session-id", "s".repeat(300).parse().unwrap());
     headers.insert("x-claude-code-agent-id", "agent".parse().unwrap());
     rig.simulator.script().then(Reply::answer().tokens(USED));
     rig.client().await.send(request).await;
@@ -96,12 +96,27 @@ async fn the_event_says_what_happened_and_the_line_says_the_same() {
     assert_eq!(event.status, 200);
     assert!(event.is_streaming && !event.is_fallback);
     assert!(event.first_byte_ms.unwrap() <= event.duration_ms);
-    assert_eq!(event.session_id, "s".repeat(128));
+    assert_eq!(event.session_id, "s".repeat(256));
     assert_eq!(event.agent_id, "agent");
 
     let lines = rig.stop().await;
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert_eq!(event_of(&lines[0]), event);
+}
+
+#[tokio::test]
+async fn names_of_any_length_make_an_event_that_can_be_delivered() {
+    let rig = Rig::start().await;
+    let long = "é".repeat(1 << 20);
+    let mut body = question(true);
+    body["model"] = long.as_str().into();
+    let message = serde_json::json!({"model": long});
+    rig.simulator.script().then(Reply::message(message));
+    rig.client().await.post(&messages(), &body).await;
+    let event = rig.control.event().await;
+    assert_eq!(event.model, "é".repeat(256));
+    // The meter keeps no such line, so it knows no more than that all came.
+    assert_eq!(event.outcome(), Outcome::Complete);
 }
 
 /// The event that `usage import` would make of a line.
