@@ -46,6 +46,14 @@ test: ## Every test there is
 	$(programs)/debug/stack postgres -- cargo test --locked --workspace --no-fail-fast
 	@echo "All tests passed."
 
+# The programs are started and measured one after the other, so nothing else
+# should keep the machine busy.
+.PHONY: bench
+bench: ## What it costs: CPU, latency, memory and revocation, beside nginx
+	@scripts/check-tools cargo cc
+	cargo build --locked --release --workspace --bins
+	@BENCH_NGINX="$$(scripts/install-nginx .state/nginx)" $(programs)/release/bench
+
 .PHONY: clean-state
 clean-state: ## Forget the data and secrets of `make run` and `make demo`
 	@scripts/clean-state run demo

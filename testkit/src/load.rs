@@ -13,24 +13,25 @@ mod body;
 mod connection;
 mod pace;
 mod process;
+mod prompt;
 pub mod upstream;
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Mutex,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
-pub use self::{connection::Request, process::raise_file_limit, upstream::Shape};
-use self::{
-    connection::{Connection, Exchange},
-    pace::Arrivals,
-    process::Usage,
+use self::pace::Arrivals;
+pub use self::{
+    connection::{Connection, Exchange, Request},
+    process::{Usage, raise_file_limit, usage},
+    upstream::Shape,
 };
 
 /// No answer takes longer than this.
@@ -50,7 +51,7 @@ pub struct Load {
 }
 
 /// What came of it. Times are in microseconds.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     pub requests: u64,
     /// Connections lost, and answers other than 200.
@@ -65,6 +66,8 @@ pub struct Report {
     pub first_byte_us: Latency,
     /// User and system time of the measured processes; zero without any.
     pub cpu_us: u64,
+    /// The same since those processes started.
+    pub cpu_us_at_end: u64,
     pub cpu_us_per_request: f64,
     pub cpu_us_per_event: f64,
     pub rss_bytes_before: u64,
@@ -73,7 +76,7 @@ pub struct Report {
     pub rss_bytes_per_connection: f64,
 }
 
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Latency {
     pub p50: u64,
     pub p90: u64,
@@ -117,12 +120,12 @@ impl Load {
             connections.push(connection);
         }
         let (connections, ..) = self.phase(&request, connections, self.warm_up).await?;
-        let before = process::usage(&self.pids)?;
+        let before = usage(&self.pids)?;
         let start = Instant::now();
         let (connections, tally, dropped) =
             self.phase(&request, connections, self.duration).await?;
         let seconds = start.elapsed().as_secs_f64();
-        let after = process::usage(&self.pids)?;
+        let after = usage(&self.pids)?;
         drop(connections);
         let mut report = tally.report(seconds, before, after, self.connections);
         report.dropped = dropped;
@@ -134,7 +137,7 @@ impl Load {
     /// # Errors
     /// When a stream does not begin.
     pub async fn hold(self) -> anyhow::Result<Report> {
-        let before = process::usage(&self.pids)?;
+        let before = usage(&self.pids)?;
         let start = Instant::now();
         let mut tally = Tally::new()?;
         let mut held = Vec::new();
@@ -144,7 +147,7 @@ impl Load {
             held.push(connection);
         }
         sleep(self.duration).await;
-        let after = process::usage(&self.pids)?;
+        let after = usage(&self.pids)?;
         let seconds = start.elapsed().as_secs_f64();
         for connection in &mut held {
             tally.errors += u64::from(connection.has_ended());
@@ -263,6 +266,7 @@ impl Tally {
             latency_us: Latency::of(&self.latency_us),
             first_byte_us: Latency::of(&self.first_byte_us),
             cpu_us,
+            cpu_us_at_end: after.cpu_us,
             cpu_us_per_request: per(self.requests),
             cpu_us_per_event: per(self.events),
             rss_bytes_before: before.rss_bytes,

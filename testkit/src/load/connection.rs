@@ -10,7 +10,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{body::Body, upstream::Shape};
+use super::{body::Body, prompt, upstream::Shape};
 
 /// A request that is sent again and again.
 #[derive(Debug, Clone)]
@@ -21,18 +21,19 @@ pub struct Request {
 
 /// One request and its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Exchange {
-    pub(super) status: u16,
-    pub(super) events: u64,
-    pub(super) body_bytes: u64,
+pub struct Exchange {
+    pub status: u16,
+    pub events: u64,
+    pub body_bytes: u64,
     /// From the arrival of the request to the first byte of the answer.
-    pub(super) first_byte: Duration,
+    pub first_byte: Duration,
     /// From the arrival of the request to the end of the answer.
-    pub(super) total: Duration,
+    pub total: Duration,
 }
 
+/// A connection that is kept between requests.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     buffer: Box<[u8]>,
     is_over: bool,
@@ -68,7 +69,7 @@ impl Request {
             .await?
             .next()
             .with_context(|| format!("{} is not known", authority.host()))?;
-        let body = body(shape, body_bytes);
+        let body = prompt::body(shape, body_bytes);
         let mut head = format!(
             "POST {}/v1/messages?{shape} HTTP/1.1\r\nhost: {authority}\r\n\
              content-type: application/json\r\nanthropic-version: 2023-06-01\r\n\
@@ -87,22 +88,10 @@ impl Request {
     }
 }
 
-/// A request of Claude Code in small: the model first, the bulk in the middle,
-/// `stream` last.
-fn body(shape: Shape, bytes: usize) -> String {
-    let body = |filling: &str| {
-        format!(
-            r#"{{"model":"claude-sonnet-4-6","max_tokens":1024,"system":[{{"type":"text","text":"{filling}"}}],"messages":[{{"role":"user","content":"hi"}}],"stream":{}}}"#,
-            shape.is_stream()
-        )
-    };
-    let missing = bytes.saturating_sub(body("").len());
-    let words = "lorem ipsum dolor sit amet \\n".repeat(missing / 29);
-    body(&words)
-}
-
 impl Connection {
-    pub(super) async fn open(addr: SocketAddr) -> io::Result<Self> {
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn open(addr: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(addr).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -112,12 +101,11 @@ impl Connection {
         })
     }
 
-    /// Sends a request and reads its whole answer.
-    pub(super) async fn exchange(
-        &mut self,
-        request: &[u8],
-        arrived: Instant,
-    ) -> io::Result<Exchange> {
+    /// Sends a request, which arrived then, and reads its whole answer.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the answer is not HTTP.
+    pub async fn exchange(&mut self, request: &[u8], arrived: Instant) -> io::Result<Exchange> {
         self.answer(request, arrived, Body::has_ended).await
     }
 

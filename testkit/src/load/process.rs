@@ -6,15 +6,19 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 /// `USER_HZ`: a hundredth of a second on every Linux that we run on.
 const TICK_US: u64 = 10_000;
 
+/// What a process has used so far, and what it holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Usage {
+pub struct Usage {
     /// User and system time since the process started.
-    pub(super) cpu_us: u64,
-    pub(super) rss_bytes: u64,
+    pub cpu_us: u64,
+    pub rss_bytes: u64,
 }
 
 /// The usage of several processes together.
-pub(super) fn usage(pids: &[u32]) -> anyhow::Result<Usage> {
+///
+/// # Errors
+/// When one of them is gone.
+pub fn usage(pids: &[u32]) -> anyhow::Result<Usage> {
     let mut total = Usage::default();
     for pid in pids {
         let one = usage_of(*pid).with_context(|| format!("cannot measure process {pid}"))?;

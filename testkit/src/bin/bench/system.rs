@@ -1,0 +1,340 @@
+//! What is measured, and what it needs: real processes, each on its CPU.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use testkit::{
+    load::{Report, Shape},
+    postgres::{Server, Storage},
+    stack::{
+        self, ADMIN_USERNAME, Blueprint, ControlAddresses, Programs, ProxyAddresses, Secrets,
+        admin::{Admin, IssuedKey},
+        service::{Recipe, Service},
+    },
+};
+use tokio::task::spawn_blocking;
+
+use crate::{Options, nginx};
+
+const DATABASE: &str = "claude_code_proxy";
+
+/// Where clients would be sent; ours know better.
+const PUBLIC_URL: &str = "http://127.0.0.1";
+
+/// The credential of a client, which the proxy passes on.
+pub(crate) const CLIENT_CREDENTIAL: &str = "x-api-key: sk-ant-bench";
+
+/// How often we ask whether all usage has been delivered. Seldom, because the
+/// answer costs the proxy something.
+const DELIVERY_POLL: Duration = Duration::from_millis(250);
+
+/// Usage that has not been delivered by then never will.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(crate) struct System {
+    pub(crate) machine: Machine,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) admin: Admin,
+    pub(crate) key: IssuedKey,
+    pub(crate) control: ControlAddresses,
+    pub(crate) postgres: Server,
+    pub(crate) upstream_url: String,
+    blueprint: Blueprint,
+    load: PathBuf,
+    /// In the order in which they stop, after the targets.
+    _services: Vec<Service>,
+}
+
+/// Something that can be put under load.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) name: Name,
+    pub(crate) url: String,
+    /// The process whose cost counts: for `direct` it is the upstream itself.
+    pub(crate) pid: u32,
+    /// Where the proxy says what it has not delivered yet.
+    ops: Option<SocketAddr>,
+    /// None: it is among the services.
+    _service: Option<Service>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Name {
+    Direct,
+    Nginx,
+    Proxy,
+}
+
+/// Where the numbers come from.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cpus: usize,
+    pub(crate) kernel: String,
+    /// Load average of a minute, before we began.
+    pub(crate) load_average: String,
+    pub(crate) is_pinned: bool,
+    pub(crate) nginx: Option<PathBuf>,
+}
+
+/// What runs where: the measured process has a CPU for itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cpu {
+    Measured,
+    Load,
+}
+
+impl System {
+    pub(crate) async fn start(options: &Options) -> Result<Self> {
+        let machine = Machine::look(options.nginx.clone());
+        let programs = Programs::beside_ours()?;
+        let load = programs.proxy.with_file_name("load");
+        let logs = options.state.join("logs");
+        let blueprint = Blueprint {
+            secrets: Secrets::generate(&programs)?,
+            programs,
+            environment: Vec::new(),
+            folder: logs.clone(),
+        };
+
+        let postgres = Server::start(Storage::Scratch).await?;
+        postgres.ensure_database(DATABASE).await?;
+        let control_addresses = ControlAddresses::free()?;
+        let control = blueprint
+            .control(&control_addresses, &postgres.url(DATABASE), PUBLIC_URL)
+            .start()?;
+        let upstream_address = stack::free_address()?;
+        let upstream_url = stack::url(upstream_address);
+        let upstream = Recipe {
+            name: "upstream",
+            program: blueprint.programs.simulator.clone(),
+            arguments: ["--bench", "--listen", &upstream_address.to_string()]
+                .map(OsString::from)
+                .into(),
+            environment: Vec::new(),
+            log: logs.join("upstream.log"),
+            ready_url: upstream_url.clone(),
+        };
+        let upstream = machine.pinned(upstream, Cpu::Load).start()?;
+        upstream.ready().await?;
+        control.ready().await?;
+
+        let admin = sign_in(&control_addresses, &blueprint).await?;
+        let key = admin.issue_key(&admin.create_user("Ada").await?).await?;
+        let mut system = Self {
+            targets: vec![Target {
+                name: Name::Direct,
+                url: upstream_url.clone(),
+                pid: pid(&upstream)?,
+                ops: None,
+                _service: None,
+            }],
+            machine,
+            admin,
+            key,
+            control: control_addresses,
+            postgres,
+            upstream_url,
+            blueprint,
+            load,
+            _services: vec![control, upstream],
+        };
+        system.targets.extend(system.nginx(upstream_address).await?);
+        let proxy = system.proxy("proxy")?;
+        proxy.service.ready().await?;
+        system.admin.until_in_force(1).await?;
+        system.targets.push(Target {
+            name: Name::Proxy,
+            url: proxy.base_url(&system.key.raw_key),
+            pid: pid(&proxy.service)?,
+            ops: Some(proxy.addresses.ops),
+            _service: Some(proxy.service),
+        });
+        Ok(system)
+    }
+
+    async fn nginx(&self, upstream: SocketAddr) -> Result<Option<Target>> {
+        let Some(program) = &self.machine.nginx else {
+            return Ok(None);
+        };
+        let address = stack::free_address()?;
+        let recipe = nginx::recipe(program, address, upstream, &self.blueprint.folder)?;
+        let service = self.machine.pinned(recipe, Cpu::Measured).start()?;
+        service.ready().await?;
+        Ok(Some(Target {
+            name: Name::Nginx,
+            url: stack::url(address),
+            pid: pid(&service)?,
+            ops: None,
+            _service: Some(service),
+        }))
+    }
+
+    /// Starts a proxy; it is not ready yet.
+    pub(crate) fn proxy(&self, log: &str) -> Result<stack::Proxy> {
+        self.proxy_of(log, self.control.grpc)
+    }
+
+    /// The same with control somewhere else.
+    pub(crate) fn proxy_of(&self, log: &str, control: SocketAddr) -> Result<stack::Proxy> {
+        let addresses = ProxyAddresses::free()?;
+        let mut recipe = self
+            .blueprint
+            .proxy(&addresses, control, Some(&self.upstream_url));
+        recipe.log = self.blueprint.folder.join(format!("{log}.log"));
+        Ok(stack::Proxy {
+            addresses,
+            service: self.machine.pinned(recipe, Cpu::Measured).start()?,
+        })
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        self.postgres.url(DATABASE)
+    }
+
+    /// Runs the load generator as a process of its own.
+    pub(crate) async fn load(
+        &self,
+        target: &Target,
+        shape: Shape,
+        arguments: &[(&str, String)],
+    ) -> Result<Report> {
+        let mut command = self.machine.command(&self.load, Cpu::Load);
+        command
+            .args(["--url", &target.url, "--header", CLIENT_CREDENTIAL])
+            .args(["--shape", shape_name(shape)])
+            .args(["--pid", &target.pid.to_string()]);
+        for (name, value) in arguments {
+            command.args([name, value.as_str()]);
+        }
+        command.stdin(Stdio::null()).stderr(Stdio::inherit());
+        // It ends by itself, so it needs no leash.
+        let output = spawn_blocking(move || command.output()).await??;
+        ensure!(
+            output.status.success(),
+            "the load generator failed ({})",
+            output.status
+        );
+        serde_json::from_slice(&output.stdout).context("read the load generator's report")
+    }
+}
+
+impl Target {
+    /// Waits until control has all usage. What that costs is the proxy's too.
+    pub(crate) async fn delivered(&self) -> Result<()> {
+        let delivered = async {
+            while self.metric("proxy_outbox_events").await? > 0.0 {
+                tokio::time::sleep(DELIVERY_POLL).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(DELIVERY_TIMEOUT, delivered)
+            .await
+            .context("control does not take the usage")?
+    }
+
+    /// Usage events given up since the proxy started.
+    pub(crate) async fn given_up(&self) -> Result<f64> {
+        self.metric("proxy_usage_dropped_total").await
+    }
+
+    async fn metric(&self, name: &str) -> Result<f64> {
+        let Some(ops) = self.ops else {
+            return Ok(0.0);
+        };
+        let url = format!("{}/metrics", stack::url(ops));
+        let text = stack::http_client()?.get(url).send().await?.text().await?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        Ok(value.unwrap_or(0.0))
+    }
+}
+
+impl Machine {
+    fn look(nginx: Option<PathBuf>) -> Self {
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            cpu: read("/proc/cpuinfo")
+                .lines()
+                .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+                .map(|(_, name)| name.to_owned())
+                .unwrap_or_default(),
+            cpus,
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            load_average: first_word(&read("/proc/loadavg")),
+            is_pinned: cpus > 1 && Path::new(TASKSET).exists(),
+            nginx: nginx.filter(|path| path.exists()),
+        }
+    }
+
+    fn pinned(&self, mut recipe: Recipe, cpu: Cpu) -> Recipe {
+        if self.is_pinned {
+            let pin = ["-c".into(), cpu.number().into(), recipe.program.into()];
+            recipe.arguments.splice(0..0, pin);
+            recipe.program = TASKSET.into();
+        }
+        recipe
+    }
+
+    fn command(&self, program: &Path, cpu: Cpu) -> Command {
+        if !self.is_pinned {
+            return Command::new(program);
+        }
+        let mut command = Command::new(TASKSET);
+        command.args(["-c", cpu.number()]).arg(program);
+        command
+    }
+}
+
+/// Becomes the program that it starts, so the process number is the program's.
+const TASKSET: &str = "/usr/bin/taskset";
+
+impl Cpu {
+    fn number(self) -> &'static str {
+        match self {
+            Self::Load => "0",
+            Self::Measured => "1",
+        }
+    }
+}
+
+impl Name {
+    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Nginx, Self::Proxy];
+}
+
+pub(crate) fn pid(service: &Service) -> Result<u32> {
+    Ok(service.process().id().try_into()?)
+}
+
+async fn sign_in(control: &ControlAddresses, blueprint: &Blueprint) -> Result<Admin> {
+    let url = stack::url(control.admin);
+    Admin::sign_in(&url, ADMIN_USERNAME, &blueprint.secrets.admin_password).await
+}
+
+/// As the load generator's options name it.
+fn shape_name(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Json => "json",
+        Shape::Stream => "stream",
+        Shape::Burst => "burst",
+        Shape::Paced => "paced",
+        Shape::Held => "held",
+    }
+}
+
+fn first_word(text: &str) -> String {
+    text.split(' ').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,354 @@
+//! The results for a person: numbers beside their targets.
+
+use std::fmt::Write;
+
+use crate::{
+    Results, keys,
+    rounds::{self, Sample, Scenario},
+    spread::{Spread, quantile},
+    system::Name,
+};
+
+/// How much more CPU than nginx the proxy may use.
+const CPU_SMALL: f64 = 2.0;
+const CPU_OTHER: f64 = 1.5;
+
+/// Thousands of bytes that an open stream may hold.
+const STREAM_KB: f64 = 30.0;
+
+/// Milliseconds until a revoked key is refused, in 99 of 100 cases.
+const REFUSAL_MS: f64 = 1_000.0;
+
+const LABEL: usize = 30;
+const COLUMN: usize = 23;
+
+pub(crate) fn table(results: &Results) -> String {
+    let mut table = Table(String::new());
+    table.machine(results);
+    table.cpu(results);
+    table.throughput(results);
+    table.latency(results);
+    table.memory(results);
+    table.keys(&results.keys);
+    table.complaints(results);
+    table.0
+}
+
+struct Table(String);
+
+impl Table {
+    fn line(&mut self, text: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "{}", text.trim_end());
+    }
+
+    fn head(&mut self, title: &str, columns: &[&str]) {
+        self.line("");
+        self.row(title, columns.iter().map(|it| (*it).to_owned()));
+        self.line(&"-".repeat(LABEL + COLUMN * columns.len()));
+    }
+
+    fn row(&mut self, label: &str, columns: impl IntoIterator<Item = String>) {
+        let columns: String = columns
+            .into_iter()
+            .map(|column| format!("{column:<COLUMN$}"))
+            .collect();
+        self.line(&format!("{label:<LABEL$}{columns}"));
+    }
+
+    fn machine(&mut self, results: &Results) {
+        let machine = &results.machine;
+        self.line(&format!(
+            "{}, {} CPUs, Linux {}, load average {} at the start",
+            machine.cpu, machine.cpus, machine.kernel, machine.load_average
+        ));
+        self.line(if machine.is_pinned {
+            "Proxy and nginx on CPU 1; upstream and load generator on CPU 0."
+        } else {
+            "Nothing is pinned: there is one CPU only, or no taskset."
+        });
+        if machine.nginx.is_none() {
+            self.line("There is no nginx and none could be fetched, so nothing to compare with.");
+        }
+        self.line("Median (smallest .. largest) of all rounds; ratios are taken within a round.");
+    }
+
+    fn cpu(&mut self, results: &Results) {
+        let rows = [
+            ("small request", rounds::SMALL, CPU_SMALL),
+            ("150 KB request", rounds::LARGE, CPU_OTHER),
+            ("event, one per write", rounds::STREAM, CPU_OTHER),
+            ("event, ten per write", rounds::BURST, CPU_OTHER),
+            ("event, every 10 ms", rounds::PACED, CPU_OTHER),
+        ];
+        self.head(
+            "CPU us per …",
+            &[
+                "upstream itself",
+                "nginx",
+                "proxy",
+                "proxy / upstream",
+                "proxy / nginx",
+                "target",
+            ],
+        );
+        for (label, scenario, target) in rows {
+            let per = if label.starts_with("event") {
+                Sample::cpu_us_per_event
+            } else {
+                Sample::cpu_us_per_request
+            };
+            let to_nginx = ratio(results, scenario, Name::Nginx, per);
+            self.row(
+                label,
+                [
+                    spread(of(results, scenario, Name::Direct, per), 1),
+                    spread(of(results, scenario, Name::Nginx, per), 1),
+                    spread(of(results, scenario, Name::Proxy, per), 1),
+                    spread(ratio(results, scenario, Name::Direct, per), 2),
+                    spread(to_nginx, 2),
+                    verdict(to_nginx.map(|it| it.median), target, "x"),
+                ],
+            );
+        }
+    }
+
+    fn throughput(&mut self, results: &Results) {
+        self.head(
+            "Per second",
+            &[
+                "direct",
+                "nginx",
+                "proxy",
+                "proxy / direct",
+                "proxy / nginx",
+            ],
+        );
+        let rows = [
+            ("small requests", rounds::SMALL),
+            ("150 KB requests", rounds::LARGE),
+            ("streams, one per write", rounds::STREAM),
+            ("streams, ten per write", rounds::BURST),
+        ];
+        for (label, scenario) in rows {
+            let per = |sample: &Sample| sample.report.requests_per_second;
+            let mut columns: Vec<_> = Name::ALL
+                .map(|name| spread(of(results, scenario, name, per), 0))
+                .into();
+            columns.push(spread(ratio(results, scenario, Name::Direct, per), 2));
+            columns.push(spread(ratio(results, scenario, Name::Nginx, per), 2));
+            self.row(label, columns);
+        }
+    }
+
+    fn latency(&mut self, results: &Results) {
+        self.head(
+            "Latency us, small requests",
+            &["direct", "added by nginx", "added by proxy"],
+        );
+        type Part = fn(&Sample) -> f64;
+        let parts: [(&str, Part); 3] = [
+            ("p50", |sample| micros(sample.report.latency_us.p50)),
+            ("p90", |sample| micros(sample.report.latency_us.p90)),
+            ("p99", |sample| micros(sample.report.latency_us.p99)),
+        ];
+        for scenario in [rounds::SLOW, rounds::FAST] {
+            for (part, per) in parts {
+                let added = |name| {
+                    let pairs = paired(results, scenario, name, Name::Direct);
+                    Spread::of(pairs.map(|(it, direct)| per(it) - per(direct)))
+                };
+                self.row(
+                    &format!("{} {part}", scenario.name),
+                    [
+                        spread(of(results, scenario, Name::Direct, per), 0),
+                        spread(added(Name::Nginx), 0),
+                        spread(added(Name::Proxy), 0),
+                    ],
+                );
+            }
+        }
+    }
+
+    fn memory(&mut self, results: &Results) {
+        self.head("Memory", &["nginx", "proxy", "target"]);
+        let kb = |name| {
+            let held = results.memory.iter().find(|held| held.target == name)?;
+            Some(held.report.rss_bytes_per_connection / 1e3)
+        };
+        let streams = results.memory.first().map_or(0, |held| held.streams);
+        let columns = [
+            number(kb(Name::Nginx), 1, "KB"),
+            number(kb(Name::Proxy), 1, "KB"),
+            verdict(kb(Name::Proxy), STREAM_KB, " KB"),
+        ];
+        self.row(&format!("a stream of {streams} open"), columns);
+    }
+
+    fn keys(&mut self, keys: &keys::Results) {
+        self.head(&format!("{} access keys", keys.keys), &["", "target"]);
+        let ready = |starts: &[keys::Start]| Spread::of(starts.iter().map(|it| it.ready_ms));
+        let rss = |starts: &[keys::Start]| Spread::of(starts.iter().map(|it| mega(it.rss_bytes)));
+        let more = rss(&keys.full).zip(rss(&keys.empty));
+        let quantile = |share| quantile(&keys.refused_after_ms, share);
+        let rows = [
+            (
+                "inserted by SQL in, s",
+                number(Some(keys.insert_seconds), 1, ""),
+                String::new(),
+            ),
+            (
+                "start to ready, ms",
+                spread(ready(&keys.full), 0),
+                String::new(),
+            ),
+            (
+                "without the keys, ms",
+                spread(ready(&keys.empty), 0),
+                String::new(),
+            ),
+            (
+                "memory for them, MB",
+                number(more.map(|(full, empty)| full.median - empty.median), 1, ""),
+                String::new(),
+            ),
+            (
+                "whole process, MB",
+                spread(rss(&keys.full), 1),
+                String::new(),
+            ),
+            (
+                "snapshot on the wire, MB",
+                number(Some(mega(keys.snapshot_bytes)), 1, ""),
+                String::new(),
+            ),
+            (
+                "revoked to refused p50, ms",
+                number(quantile(0.5), 1, ""),
+                String::new(),
+            ),
+            (
+                "revoked to refused p99, ms",
+                number(quantile(0.99), 1, ""),
+                verdict(quantile(0.99), REFUSAL_MS, " ms"),
+            ),
+            (
+                "revoked to refused max, ms",
+                number(quantile(1.0), 1, ""),
+                String::new(),
+            ),
+        ];
+        for (label, value, target) in rows {
+            self.row(label, [value, target]);
+        }
+        self.line(&format!(
+            "({} revocations; from the admin API's answer until the second of two proxies refuses)",
+            keys.refused_after_ms.len()
+        ));
+    }
+
+    /// What makes a row less than it seems.
+    fn complaints(&mut self, results: &Results) {
+        for held in results.memory.iter().filter(|held| held.report.errors > 0) {
+            self.line(&format!(
+                "INVALID: {} of {} streams through {:?} ended early",
+                held.report.errors, held.streams, held.target
+            ));
+        }
+        for sample in &results.samples {
+            let place = format!(
+                "{:?}, {}, round {}",
+                sample.target, sample.scenario, sample.round
+            );
+            if !sample.is_valid() {
+                self.line(&format!(
+                    "INVALID and left out: {place}: {} answers, {} errors, {} not sent",
+                    sample.report.requests, sample.report.errors, sample.report.dropped
+                ));
+            }
+            if sample.given_up > 0.0 {
+                self.line(&format!(
+                    "{place}: {} usage events were given up and logged, because control takes \
+                     fewer per second than one core relays",
+                    sample.given_up
+                ));
+            }
+        }
+    }
+}
+
+/// The valid samples of one target under one load.
+fn samples(results: &Results, scenario: Scenario, name: Name) -> impl Iterator<Item = &Sample> {
+    results.samples.iter().filter(move |sample| {
+        sample.scenario == scenario.name && sample.target == name && sample.is_valid()
+    })
+}
+
+fn of(
+    results: &Results,
+    scenario: Scenario,
+    name: Name,
+    value: impl Fn(&Sample) -> f64,
+) -> Option<Spread> {
+    Spread::of(samples(results, scenario, name).map(value))
+}
+
+/// What two targets did in the same round.
+fn paired(
+    results: &Results,
+    scenario: Scenario,
+    name: Name,
+    other: Name,
+) -> impl Iterator<Item = (&Sample, &Sample)> {
+    samples(results, scenario, name).filter_map(move |sample| {
+        let other = samples(results, scenario, other).find(|it| it.round == sample.round)?;
+        Some((sample, other))
+    })
+}
+
+/// The proxy's value divided by another's.
+fn ratio(
+    results: &Results,
+    scenario: Scenario,
+    other: Name,
+    value: impl Fn(&Sample) -> f64,
+) -> Option<Spread> {
+    let pairs = paired(results, scenario, Name::Proxy, other);
+    Spread::of(pairs.map(|(proxy, other)| value(proxy) / value(other)))
+}
+
+fn spread(spread: Option<Spread>, digits: usize) -> String {
+    let Some(Spread { median, min, max }) = spread else {
+        return "-".to_owned();
+    };
+    format!("{median:.digits$} ({min:.digits$} .. {max:.digits$})")
+}
+
+fn number(number: Option<f64>, digits: usize, unit: &str) -> String {
+    number.map_or("-".to_owned(), |number| format!("{number:.digits$} {unit}"))
+}
+
+fn verdict(number: Option<f64>, most: f64, unit: &str) -> String {
+    let verdict = match number {
+        None => "-",
+        Some(number) if number <= most => "ok",
+        Some(_) => "OVER",
+    };
+    format!("<= {most}{unit}: {verdict}")
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "measured numbers are far below 2^52"
+)]
+fn micros(number: u64) -> f64 {
+    number as f64
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "measured numbers are far below 2^52"
+)]
+fn mega(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
