@@ -3,11 +3,11 @@
 //! Handlers are thin: they check what came in, call `store`, and shape what goes
 //! out. Everything below `/admin` but the login needs a session.
 
-pub mod access_keys;
-pub mod auth;
+mod access_keys;
+mod auth;
 mod body;
 mod console;
-pub mod error;
+mod error;
 mod health;
 mod hs256;
 mod observe;

@@ -3,7 +3,7 @@
 //!
 //! # The life of a change
 //!
-//! An administrator revokes a key. [`http::access_keys`] writes it through
+//! An administrator revokes a key. `http/access_keys.rs` writes it through
 //! [`store::access_keys`]. When the transaction commits, a deferred trigger
 //! (`migrations/triggers.sql`) gives the change the next revision, notes it in the
 //! change log, and notifies. [`changes::listener`] hears of it, or finds out by
@@ -17,7 +17,7 @@
 //! A proxy pushes a batch to [`grpc::usage`]. [`ingest`] looks at each event and
 //! stores the batch in one transaction in [`store::usage`]; an event that is
 //! there already is left alone. Then, and only then, the batch is acknowledged,
-//! and the proxy forgets it. [`http::usage`] adds up.
+//! and the proxy forgets it. `http/usage.rs` adds up.
 //!
 //! # What holds
 //!

@@ -14,23 +14,19 @@ use utoipa::ToSchema;
 use crate::store;
 
 macro_rules! codes {
-    ($($variant:ident = $status:literal $text:literal $message:literal)*) => {
+    ($($variant:ident = $status:literal $message:literal)*) => {
         /// What went wrong, for programs. Codes stay; messages may change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
-        pub enum Code { $($variant),* }
+        pub(super) enum Code { $($variant),* }
 
         impl Code {
             #[cfg(test)]
             const ALL: &[Self] = &[$(Self::$variant),*];
 
-            pub fn status(self) -> StatusCode {
+            pub(super) fn status(self) -> StatusCode {
                 let status = match self { $(Self::$variant => $status),* };
                 StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
             }
 
             /// What to do, unless the case has more to say.
@@ -42,30 +38,30 @@ macro_rules! codes {
 }
 
 codes! {
-    InvalidBody = 400 "invalid_body" "The request's body is not what is expected."
-    InvalidQuery = 400 "invalid_query" "A query parameter is not what is expected."
-    InvalidPath = 400 "invalid_path" "The id in the path must be a UUID."
-    WrongCredentials = 401 "wrong_credentials" "Name or password is wrong. Send them as HTTP Basic."
-    NotSignedIn = 401 "not_signed_in" "Sign in with POST /admin/auth/login and send the token as Bearer."
-    RouteNotFound = 404 "route_not_found" "There is no such route; GET /openapi.json lists them."
-    UserNotFound = 404 "user_not_found" "There is no such user, or it was deleted."
-    AccessKeyNotFound = 404 "access_key_not_found" "There is no such access key."
-    MethodNotAllowed = 405 "method_not_allowed" "This route has other methods; see the Allow header."
-    BodyTooSlow = 408 "body_too_slow" "The request's body did not arrive within 30 seconds."
-    UserNotActive = 409 "user_not_active" "The user is not active; reactivate it first."
-    UserAlreadyActive = 409 "user_already_active" "The user is active already."
-    AccessKeyAlreadyRevoked = 409 "access_key_already_revoked" "The access key is revoked already."
-    AccessKeyNotActive = 409 "access_key_not_active" "Only an active access key can be rotated; issue a new one."
-    BodyTooLarge = 413 "body_too_large" "The request's body is larger than 1 MiB."
-    TooManyAttempts = 429 "too_many_attempts" "Too many failed logins; wait a minute."
-    Internal = 500 "internal" "Something is wrong with control; its log says what."
-    Starting = 503 "starting" "Control is waiting for its database; try again."
-    DatabaseUnavailable = 503 "database_unavailable" "The database cannot be used now; try again."
+    InvalidBody = 400 "The request's body is not what is expected."
+    InvalidQuery = 400 "A query parameter is not what is expected."
+    InvalidPath = 400 "The id in the path must be a UUID."
+    WrongCredentials = 401 "Name or password is wrong. Send them as HTTP Basic."
+    NotSignedIn = 401 "Sign in with POST /admin/auth/login and send the token as Bearer."
+    RouteNotFound = 404 "There is no such route; GET /openapi.json lists them."
+    UserNotFound = 404 "There is no such user, or it was deleted."
+    AccessKeyNotFound = 404 "There is no such access key."
+    MethodNotAllowed = 405 "This route has other methods; see the Allow header."
+    BodyTooSlow = 408 "The request's body did not arrive within 30 seconds."
+    UserNotActive = 409 "The user is not active; reactivate it first."
+    UserAlreadyActive = 409 "The user is active already."
+    AccessKeyAlreadyRevoked = 409 "The access key is revoked already."
+    AccessKeyNotActive = 409 "Only an active access key can be rotated; issue a new one."
+    BodyTooLarge = 413 "The request's body is larger than 1 MiB."
+    TooManyAttempts = 429 "Too many failed logins; wait a minute."
+    Internal = 500 "Something is wrong with control; its log says what."
+    Starting = 503 "Control is waiting for its database; try again."
+    DatabaseUnavailable = 503 "The database cannot be used now; try again."
 }
 
 /// A refusal.
 #[derive(Debug)]
-pub struct Error {
+pub(super) struct Error {
     code: Code,
     message: Option<String>,
     /// Methods that would be allowed.
@@ -75,7 +71,7 @@ pub struct Error {
 
 /// How an error looks: `{"error": {"code": …, "message": …}}`.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ErrorBody {
+pub(super) struct ErrorBody {
     error: ErrorDetail,
 }
 
@@ -88,21 +84,21 @@ struct ErrorDetail {
 
 impl Error {
     /// Says more than the code's own message.
-    pub fn with_message(code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn with_message(code: Code, message: impl Into<String>) -> Self {
         Self {
             message: Some(message.into()),
             ..code.into()
         }
     }
 
-    pub fn method_not_allowed(allow: String) -> Self {
+    pub(super) fn method_not_allowed(allow: String) -> Self {
         Self {
             allow: Some(allow),
             ..Code::MethodNotAllowed.into()
         }
     }
 
-    pub fn too_many_attempts(retry_after_seconds: u64) -> Self {
+    pub(super) fn too_many_attempts(retry_after_seconds: u64) -> Self {
         Self {
             retry_after_seconds: Some(retry_after_seconds),
             ..Code::TooManyAttempts.into()
@@ -199,10 +195,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_has_a_status_and_one_spelling() {
+    fn every_code_is_an_error_and_says_what_to_do() {
         for code in Code::ALL {
             assert!(code.status().is_client_error() || code.status().is_server_error());
-            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
             assert!(code.message().ends_with('.'));
         }
     }
