@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
 use serde::Serialize;
 use testkit::{
@@ -12,6 +12,7 @@ use testkit::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Barrier,
     time::{Duration, Instant, sleep, timeout},
 };
 use tokio_postgres::NoTls;
@@ -209,18 +210,19 @@ async fn revoke(system: &System, keys: &[IssuedKey]) -> Result<Vec<f64>> {
     let mut refused_after_ms = Vec::new();
     for key in keys {
         let request = request(&key.raw_key);
+        let accepted = Barrier::new(proxies.len() + 1);
         let refusals = proxies
             .iter()
-            .map(|proxy| refusal(proxy.addresses.listen, &request));
+            .map(|proxy| refusal(proxy.addresses.listen, &request, &accepted));
         let revoke = async {
+            accepted.wait().await;
             system.admin.revoke_key(&key.access_key_id).await?;
             anyhow::Ok(Instant::now())
         };
-        let (refused, revoked) = timeout(REFUSAL_TIMEOUT, async {
-            tokio::try_join!(try_join_all(refusals), revoke)
-        })
-        .await
-        .context("a revoked key is still accepted")??;
+        let both = async { tokio::try_join!(try_join_all(refusals), revoke) };
+        let (refused, revoked) = timeout(REFUSAL_TIMEOUT, both)
+            .await
+            .context("a revoked key is still accepted")??;
         let last = refused.into_iter().max().unwrap_or(revoked);
         // A proxy may be faster than control's answer to the administrator.
         let after = last.saturating_duration_since(revoked);
@@ -237,20 +239,22 @@ fn request(raw_key: &str) -> String {
     )
 }
 
-/// Asks until it is refused; the first answer must not be a refusal.
-async fn refusal(proxy: SocketAddr, request: &str) -> Result<Instant> {
+/// Asks until it is refused, which must not be before all have `accepted`.
+async fn refusal(proxy: SocketAddr, request: &str, accepted: &Barrier) -> Result<Instant> {
     let mut connection = Connection::open(proxy).await?;
-    let mut accepted = 0;
+    let mut is_accepted = false;
     loop {
         let answer = connection
             .exchange(request.as_bytes(), Instant::now())
             .await?;
         match answer.status {
-            200 => accepted += 1,
-            401 => break,
-            status => anyhow::bail!("a proxy answered {status}"),
+            200 if is_accepted => {}
+            200 => {
+                is_accepted = true;
+                accepted.wait().await;
+            }
+            401 if is_accepted => return Ok(Instant::now()),
+            status => bail!("a proxy answered {status} for a key that is not revoked"),
         }
     }
-    ensure!(accepted > 0, "a key was refused before it was revoked");
-    Ok(Instant::now())
 }
