@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use serde::Serialize;
 use testkit::{
     load::{Report, Shape},
@@ -210,10 +211,13 @@ impl System {
         shape: Shape,
         arguments: &[(&str, String)],
     ) -> Result<Report> {
+        let shape = shape
+            .to_possible_value()
+            .context("a shape without a name")?;
         let mut command = self.machine.command(&self.load, Cpu::Load);
         command
             .args(["--url", &target.url, "--header", CLIENT_CREDENTIAL])
-            .args(["--shape", shape_name(shape)])
+            .args(["--shape", shape.get_name()])
             .args(["--pid", &target.pid.to_string()]);
         for (name, value) in arguments {
             command.args([name, value.as_str()]);
@@ -322,17 +326,6 @@ pub(crate) fn pid(service: &Service) -> Result<u32> {
 async fn sign_in(control: &ControlAddresses, blueprint: &Blueprint) -> Result<Admin> {
     let url = stack::url(control.admin);
     Admin::sign_in(&url, ADMIN_USERNAME, &blueprint.secrets.admin_password).await
-}
-
-/// As the load generator's options name it.
-fn shape_name(shape: Shape) -> &'static str {
-    match shape {
-        Shape::Json => "json",
-        Shape::Stream => "stream",
-        Shape::Burst => "burst",
-        Shape::Paced => "paced",
-        Shape::Held => "held",
-    }
 }
 
 fn first_word(text: &str) -> String {
