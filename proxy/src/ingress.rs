@@ -3,9 +3,10 @@
 
 use std::{
     convert::Infallible,
+    future::Future,
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,20 +15,23 @@ use std::{
 };
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use hyper::service::service_fn;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
 };
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    relay::ClientBody,
     request::{self, Proxy},
     tasks::Tasks,
 };
@@ -91,7 +95,7 @@ impl Ingress {
     /// Accepts until the proxy drains.
     pub async fn run(self) {
         let draining = self.proxy.draining.clone();
-        let server = server();
+        let server = Server::new();
         loop {
             let accepted = tokio::select! {
                 () = draining.cancelled() => return,
@@ -124,22 +128,31 @@ impl Ingress {
     }
 }
 
-fn server() -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES as usize)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(PING_INTERVAL)
-        .keep_alive_timeout(PING_TIMEOUT);
-    server
+/// How each of the two is spoken.
+#[derive(Debug, Clone)]
+struct Server {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl Server {
+    fn new() -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES as usize);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD_BYTES)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        Self { http1, http2 }
+    }
 }
 
 /// One client's connection.
@@ -153,48 +166,113 @@ struct Connection {
 impl Connection {
     /// Serves requests until the client is done; when the proxy drains, until
     /// the running ones are; at the latest until the tasks are told to stop.
-    async fn serve(self, server: auto::Builder<TokioExecutor>) {
+    async fn serve(self, server: Server) {
+        let is_http2 = tokio::select! {
+            () = self.tasks.stopping() => return,
+            () = self.proxy.draining.cancelled() => return,
+            is_http2 = timeout(HEAD_TIMEOUT, speaks_http2(&self.stream)) => match is_http2 {
+                Ok(Ok(is_http2)) => is_http2,
+                // Silent for too long, or gone.
+                Ok(Err(_)) | Err(_) => return,
+            },
+        };
         let Self {
             proxy,
             stream,
             tasks,
             _place,
         } = self;
-        let idle_timeout = proxy.limits.idle_timeout;
-        let has_spoken = Arc::new(AtomicBool::new(false));
-        let service = service_fn({
-            let (proxy, has_spoken) = (proxy.clone(), has_spoken.clone());
-            move |request| {
-                has_spoken.store(true, Ordering::Relaxed);
-                let proxy = proxy.clone();
-                // Boxed, so that its memory is held until the answer begins and
-                // not as long as the connection.
-                let answer = Box::pin(request::handle(proxy, request));
-                async move { Ok::<_, Infallible>(answer.await) }
-            }
-        });
+        let signals = signals(&tasks, &proxy.draining);
         // A client that takes nothing any more must not hold an answer for ever.
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(idle_timeout));
+        stream.set_write_timeout(Some(proxy.limits.idle_timeout));
         let stream = TokioIo::new(Box::pin(stream));
-        let mut connection = pin!(server.serve_connection(stream, service));
-        let mut signals = signals(&tasks, &proxy.draining);
-        let result = loop {
-            tokio::select! {
-                biased;
-                result = connection.as_mut() => break result,
-                Some(signal) = signals.next() => match signal {
-                    Signal::Stop => return,
-                    Signal::Drain => connection.as_mut().graceful_shutdown(),
-                    Signal::Silence if !has_spoken.load(Ordering::Relaxed) => return,
-                    Signal::Silence => {}
-                },
-            }
+        let result = if is_http2 {
+            // Boxed, because it is the rarer and the larger one.
+            Box::pin(serve_http2(&server.http2, stream, proxy, signals)).await
+        } else {
+            serve_http1(&server.http1, stream, proxy, signals).await
         };
         if let Err(error) = result {
-            tracing::debug!(error, "a client's connection ended");
+            tracing::debug!(%error, "a client's connection ended");
         }
     }
+}
+
+/// Looks at the first bytes, without taking them. An HTTP/2 client begins with
+/// `PRI`, which is no method of HTTP/1.1.
+///
+/// Source: RFC 9113, 3.4.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; 3];
+    let seen = stream.peek(&mut first).await?;
+    Ok(seen == first.len() && &first == b"PRI")
+}
+
+type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+
+async fn serve_http1(
+    server: &http1::Builder,
+    stream: Stream,
+    proxy: Arc<Proxy>,
+    mut signals: Signals,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| answer(proxy.clone(), request));
+    let mut connection = pin!(server.serve_connection(stream, service));
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return result,
+            Some(signal) = signals.next() => match signal {
+                Signal::Stop => return Ok(()),
+                Signal::Drain => connection.as_mut().graceful_shutdown(),
+            },
+        }
+    }
+}
+
+async fn serve_http2(
+    server: &http2::Builder<TokioExecutor>,
+    stream: Stream,
+    proxy: Arc<Proxy>,
+    mut signals: Signals,
+) -> hyper::Result<()> {
+    let has_spoken = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let has_spoken = has_spoken.clone();
+        move |request| {
+            has_spoken.store(true, Ordering::Relaxed);
+            answer(proxy.clone(), request)
+        }
+    });
+    let mut connection = pin!(server.serve_connection(stream, service));
+    // The pings begin with the first frame; until then nobody else looks.
+    let mut silence = pin!(sleep(HEAD_TIMEOUT));
+    loop {
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return result,
+            Some(signal) = signals.next() => match signal {
+                Signal::Stop => return Ok(()),
+                Signal::Drain => connection.as_mut().graceful_shutdown(),
+            },
+            () = silence.as_mut(), if !silence.is_elapsed() => {
+                if !has_spoken.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Boxed, so that its memory is held until the answer begins and not as long as
+/// the connection.
+fn answer(
+    proxy: Arc<Proxy>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<ClientBody>, Infallible>> {
+    let answer = Box::pin(request::handle(proxy, request));
+    async move { Ok(answer.await) }
 }
 
 /// What a connection is told from outside.
@@ -203,18 +281,14 @@ enum Signal {
     Stop,
     /// The process ends when the running requests have.
     Drain,
-    /// The time for the first request is over. Until that comes it may be neither
-    /// HTTP/1.1 nor HTTP/2, so that neither's own limit holds.
-    Silence,
 }
 
 /// The signals to come. They are looked at only when there is one: every
 /// connection waits for them with every step that it makes, and looking takes a
 /// lock that all connections share.
-fn signals(
-    tasks: &Tasks,
-    draining: &CancellationToken,
-) -> FuturesUnordered<BoxFuture<'static, Signal>> {
+type Signals = FuturesUnordered<BoxFuture<'static, Signal>>;
+
+fn signals(tasks: &Tasks, draining: &CancellationToken) -> Signals {
     let (tasks, draining) = (tasks.clone(), draining.clone());
     let stop = async move {
         tasks.stopping().await;
@@ -224,11 +298,5 @@ fn signals(
         draining.cancelled_owned().await;
         Signal::Drain
     };
-    let silence = async {
-        sleep(HEAD_TIMEOUT).await;
-        Signal::Silence
-    };
-    [stop.boxed(), drain.boxed(), silence.boxed()]
-        .into_iter()
-        .collect()
+    [stop.boxed(), drain.boxed()].into_iter().collect()
 }

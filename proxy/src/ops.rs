@@ -110,8 +110,7 @@ impl Ops {
         let journal = &self.journal;
         gauge!("proxy_active_requests").set(approximate(journal.active()));
         gauge!("proxy_outbox_events").set(approximate(journal.outbox.backlog().pending as u64));
-        counter!("proxy_log_lines_dropped_total")
-            .absolute(journal.log.dropped().dropped_lines() as u64);
+        counter!("proxy_log_lines_dropped_total").absolute(journal.log.dropped());
     }
 }
 

@@ -51,9 +51,10 @@ pub struct Relay {
 #[derive(Debug)]
 struct Silence {
     limit: Duration,
-    since: Instant,
-    /// Set when there is something to wait for, and not moved with every piece,
-    /// which would cost more than the piece: when it fires early it is set anew.
+    /// When there was nothing for the first time after there was something.
+    since: Option<Instant>,
+    /// Not moved with every piece, which would cost more than the piece: when it
+    /// fires early it is set anew.
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
@@ -113,17 +114,17 @@ impl Silence {
     fn new(limit: Duration) -> Self {
         Self {
             limit,
-            since: Instant::now(),
+            since: None,
             alarm: None,
         }
     }
 
     fn broken(&mut self) {
-        self.since = Instant::now();
+        self.since = None;
     }
 
     fn poll_too_long(&mut self, cx: &mut Context<'_>) -> bool {
-        let deadline = self.since + self.limit;
+        let deadline = *self.since.get_or_insert_with(Instant::now) + self.limit;
         let alarm = self
             .alarm
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));

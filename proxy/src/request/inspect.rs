@@ -41,7 +41,7 @@ impl Asked {
         if headers.contains_key(header::CONTENT_ENCODING) {
             return Ok(Self::default());
         }
-        let text = std::str::from_utf8(body)
+        let text = simdutf8::basic::from_utf8(body)
             .map_err(|cause| Error::because(Kind::MalformedBody, cause))?;
         let fields: Fields = match serde_json::from_str(text) {
             Ok(fields) => fields,

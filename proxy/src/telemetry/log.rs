@@ -3,10 +3,18 @@
 //! the log delays no request; when it cannot keep up, lines are dropped and
 //! counted.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, Write},
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use proto::line::Line;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -16,31 +24,51 @@ use tracing_subscriber::{
 
 use crate::settings::{self, LogFormat, LogLevel};
 
-/// Lines that wait for the writer. Some 50 MiB.
-const QUEUED_LINES: usize = 100_000;
+/// Text that waits for the writer; some ten thousand lines.
+const MAX_WAITING_BYTES: usize = 16 << 20;
 
-/// Writes canonical lines.
+/// How often the writer looks. It is not woken, which would cost more than all
+/// else about a line.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// Takes lines. Clones belong together.
 #[derive(Debug, Clone)]
 pub struct Log {
-    writer: NonBlocking,
+    queue: Arc<Queue>,
     format: LogFormat,
 }
 
 /// Keeps the writer alive; dropped, it writes what waits.
 #[derive(Debug)]
 pub struct Guard {
-    _worker: WorkerGuard,
+    queue: Arc<Queue>,
+    writer: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Vec<u8>>,
+    dropped: AtomicU64,
+    is_ending: AtomicBool,
 }
 
 impl Log {
     /// A log that ends in `to`.
-    pub fn to(to: impl Write + Send + 'static, format: LogFormat) -> (Self, Guard) {
-        let (writer, worker) = NonBlockingBuilder::default()
-            .buffered_lines_limit(QUEUED_LINES)
-            .thread_name("log")
-            .finish(BufWriter::new(to));
-        let guard = Guard { _worker: worker };
-        (Self { writer, format }, guard)
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started.
+    pub fn to(to: impl Write + Send + 'static, format: LogFormat) -> io::Result<(Self, Guard)> {
+        let queue = Arc::new(Queue::default());
+        let writer = thread::Builder::new().name("log".to_owned()).spawn({
+            let queue = queue.clone();
+            move || queue.write_all_to(to)
+        })?;
+        let guard = Guard {
+            queue: queue.clone(),
+            writer: Some(writer),
+        };
+        Ok((Self { queue, format }, guard))
     }
 
     /// The process's log, on standard output.
@@ -49,9 +77,10 @@ impl Log {
     ///
     /// There is a subscriber already.
     pub fn start(settings: &settings::Log) -> anyhow::Result<(Self, Guard)> {
-        let (log, guard) = Self::to(io::stdout(), settings.format);
+        let (log, guard) = Self::to(io::stdout(), settings.format)?;
         let registry = tracing_subscriber::registry().with(filter(settings.level));
-        let layer = fmt::layer().with_writer(log.writer.clone());
+        let writer = log.clone();
+        let layer = fmt::layer().with_writer(move || writer.clone());
         match settings.format {
             LogFormat::Json => registry
                 .with(layer.json().flatten_event(true).with_current_span(false))
@@ -62,19 +91,73 @@ impl Log {
     }
 
     /// Lines that were dropped because the reader is too slow.
-    pub fn dropped(&self) -> ErrorCounter {
-        self.writer.error_counter()
+    pub fn dropped(&self) -> u64 {
+        self.queue.dropped.load(Ordering::Relaxed)
     }
 
     /// Writes one request's line, whatever the log level: it is the record of
     /// what was used.
     pub fn request(&self, line: &Line<'_>) {
-        let text = match self.format {
+        self.queue.push(&match self.format {
             LogFormat::Json => json(line),
             LogFormat::Pretty => pretty(line),
-        };
-        // The writer never fails here: it drops and counts.
-        let _dropped = self.writer.clone().write_all(&text);
+        });
+    }
+}
+
+/// For everything that the process says beside the lines of requests.
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.queue.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Queue {
+    fn push(&self, line: &[u8]) {
+        let mut waiting = self.waiting();
+        if waiting.len() + line.len() > MAX_WAITING_BYTES {
+            drop(waiting);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        waiting.extend_from_slice(line);
+    }
+
+    /// Writes until the log ends. What cannot be written has nowhere to be said.
+    fn write_all_to(&self, mut to: impl Write) {
+        let mut text = Vec::new();
+        loop {
+            let is_last = self.is_ending.load(Ordering::Acquire);
+            mem::swap(&mut text, &mut self.waiting());
+            if !text.is_empty() {
+                let _unwritable = to.write_all(&text).and_then(|()| to.flush());
+                text.clear();
+            }
+            if is_last {
+                return;
+            }
+            thread::park_timeout(INTERVAL);
+        }
+    }
+
+    /// Nothing under this lock waits or panics.
+    fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.queue.is_ending.store(true, Ordering::Release);
+        if let Some(writer) = self.writer.take() {
+            writer.thread().unpark();
+            let _panicked = writer.join();
+        }
     }
 }
 
@@ -120,4 +203,50 @@ fn pretty(line: &Line<'_>) -> Vec<u8> {
          {input_tokens} tokens in, {output_tokens} out, {duration_ms} ms {error}\n"
     )
     .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A reader that takes nothing before it is told to.
+    struct Slow {
+        go_on: mpsc::Receiver<()>,
+        text: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _told = self.go_on.recv();
+            self.text.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_slow_reader_delays_nobody_and_what_is_dropped_is_counted() {
+        let (tell, go_on) = mpsc::channel();
+        let text = Arc::default();
+        let slow = Slow {
+            go_on,
+            text: Arc::clone(&text),
+        };
+        let (mut log, guard) = Log::to(slow, LogFormat::Json).unwrap();
+        let line = [b'x'; 1 << 20];
+        let lines = 3 * MAX_WAITING_BYTES / line.len();
+        for _ in 0..lines {
+            log.write_all(&line).unwrap();
+        }
+        assert!(log.dropped() > 0);
+        drop(tell);
+        drop(guard);
+        let written = text.lock().unwrap().len() / line.len();
+        assert_eq!(written as u64 + log.dropped(), lines as u64);
+    }
 }

@@ -100,7 +100,7 @@ impl Rig {
         ];
         let settings = Settings::parse_from(usual.iter().chain(settings));
         let lines = Lines::default();
-        let (log, guard) = Log::to(lines.clone(), LogFormat::Json);
+        let (log, guard) = Log::to(lines.clone(), LogFormat::Json).unwrap();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let app = App::start(settings, log, metrics).await.unwrap();
         Self {
