@@ -92,6 +92,7 @@ impl App {
         let ops = Ops {
             index: index.clone(),
             journal: journal.clone(),
+            buffers: proxy.buffers.clone(),
             metrics,
             max_staleness: settings.sync.max_staleness,
             draining,
@@ -110,6 +111,11 @@ impl App {
             sync_thread,
             drain_timeout: settings.limits.drain_timeout,
         })
+    }
+
+    /// Bytes of request bodies that are held now.
+    pub fn buffered_bytes(&self) -> usize {
+        self.proxy.buffers.held_bytes()
     }
 
     /// Stops in order: no new connections, running answers to their end or to
@@ -141,7 +147,7 @@ impl App {
                 event_id = %uuid::Uuid::from_slice(&event.event_id).unwrap_or_default(),
                 request_id = event.request_id,
                 access_key_id = event.access_key_id,
-                started_at = ?event.started_at.as_ref().and_then(line::time),
+                started_at = %event.started_at.as_ref().and_then(line::time).unwrap_or_default(),
                 "usage was not delivered; its request's line carries it"
             );
         }

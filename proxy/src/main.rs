@@ -44,9 +44,10 @@ fn is_answer(kind: ErrorKind) -> bool {
 }
 
 #[tokio::main]
-async fn run(settings: Settings) -> anyhow::Result<()> {
+async fn run(mut settings: Settings) -> anyhow::Result<()> {
     // Two per stream; the usual soft limit of 1024 would end at 500 streams.
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
+    settings.limits.fit(files);
     let (log, _guard) = Log::start(&settings.log)?;
     let metrics = metrics::install()?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -12,14 +12,21 @@ use metrics::{counter, gauge};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::interval,
+    time::{interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{index::IndexHandle, request::record::Journal, tasks::Tasks};
+use crate::{
+    index::IndexHandle,
+    request::{body::Buffers, record::Journal},
+    tasks::Tasks,
+};
 
 /// How often histograms are folded; in between their samples take memory.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// See `ingress.rs`.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,6 +35,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Ops {
     pub index: Arc<IndexHandle>,
     pub journal: Arc<Journal>,
+    pub buffers: Buffers,
     pub metrics: PrometheusHandle,
     pub max_staleness: Option<Duration>,
     pub draining: CancellationToken,
@@ -43,7 +51,10 @@ impl Ops {
                 _ = upkeep.tick() => self.metrics.run_upkeep(),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => tasks.spawn(self.clone().serve(stream, tasks.clone())),
-                    Err(error) => tracing::warn!(%error, "cannot accept an operator"),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept an operator");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
                 },
             }
         }
@@ -109,6 +120,7 @@ impl Ops {
         }
         let journal = &self.journal;
         gauge!("proxy_active_requests").set(approximate(journal.active()));
+        gauge!("proxy_buffered_bytes").set(approximate(self.buffers.held_bytes() as u64));
         gauge!("proxy_outbox_events").set(approximate(journal.outbox.backlog().pending as u64));
         counter!("proxy_log_lines_dropped_total").absolute(journal.log.dropped());
     }

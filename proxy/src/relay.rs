@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -45,6 +45,9 @@ pub struct Relay {
     flow: Flow,
     silence: Silence,
     tap: Tap,
+    /// Comes after the last piece: the upstream has ended an answer that was not
+    /// complete.
+    broken: Option<Error>,
 }
 
 /// Notices that nothing has come for too long.
@@ -63,15 +66,18 @@ impl Relay {
     /// are.
     pub fn begin(answer: Answer, record: Record, limits: &Limits) -> Response<ClientBody> {
         let Answer { mut head, flow } = answer;
+        if head.headers.contains_key(header::TRANSFER_ENCODING) {
+            // It overrides the length, which would cut the body for the client.
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
         strip_hop_by_hop(&mut head.headers);
         let mut relay = Self {
             tap: Tap::new(&head, record),
             flow,
             silence: Silence::new(limits.idle_timeout),
+            broken: None,
         };
-        if relay.flow.is_end() {
-            relay.tap.end();
-        }
+        relay.look_for_the_end();
         let mut response = Response::new(ClientBody::Relay(Box::new(relay)));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
@@ -79,6 +85,9 @@ impl Relay {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         match self.flow.poll_piece(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.broken();
@@ -86,9 +95,7 @@ impl Relay {
                     self.tap.see(data);
                 }
                 // The server does not ask again for what it knows to be the end.
-                if self.flow.is_end() {
-                    self.tap.end();
-                }
+                self.look_for_the_end();
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(cause))) => {
@@ -97,8 +104,8 @@ impl Relay {
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
-                self.tap.end();
-                Poll::Ready(None)
+                self.look_for_the_end();
+                Poll::Ready(self.broken.take().map(Err))
             }
             Poll::Pending if self.silence.poll_too_long(cx) => {
                 let error = Error::from(Kind::IdleTimeout);
@@ -107,6 +114,26 @@ impl Relay {
             }
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+impl Relay {
+    /// When the upstream has nothing more to say: was it all?
+    fn look_for_the_end(&mut self) {
+        if !self.flow.is_end() {
+            return;
+        }
+        if self.tap.is_cut_short() {
+            let error = Error::because(Kind::UpstreamBroken, "the stream has no end");
+            self.tap.broken(&error);
+            self.broken = Some(error);
+        } else {
+            self.tap.end();
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        self.flow.is_end() && self.broken.is_none()
     }
 }
 
@@ -164,7 +191,7 @@ impl Body for ClientBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Relay(relay) => relay.flow.is_end(),
+            Self::Relay(relay) => relay.is_end(),
         }
     }
 

@@ -105,6 +105,10 @@ async fn ask(
         .map_err(|cause| Error::because(Kind::NotFound, cause))?;
     record.goes_to(Provider::Plan);
     let answer = proxy.upstream.send(request).await?;
+    if answer.head.status.is_informational() {
+        let cause = format!("status {} to a request for none", answer.head.status);
+        return Err(Error::because(Kind::UpstreamBroken, cause));
+    }
     if owner == Owner::Operator && is_refused_credential(answer.head.status) {
         tracing::error!(
             status = answer.head.status.as_u16(),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use http::{HeaderMap, HeaderValue, header};
+use memchr::memmem;
 use proto::access_key;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -112,10 +113,12 @@ fn retain(headers: &mut HeaderMap, wanted: impl Fn(Presented) -> bool) {
 }
 
 fn presented(value: &HeaderValue) -> Presented {
+    // Whatever a client puts around it, a key of ours must not leave.
+    if memmem::find(value.as_bytes(), access_key::PREFIX.as_bytes()).is_some() {
+        return Presented::AccessKey;
+    }
     let text = bearer(value).or(value.to_str().ok()).unwrap_or_default();
-    if text.trim().starts_with(access_key::PREFIX) {
-        Presented::AccessKey
-    } else if text.trim().starts_with(ANTHROPIC_PREFIX) {
+    if text.trim().starts_with(ANTHROPIC_PREFIX) {
         Presented::Anthropic
     } else {
         Presented::Other
@@ -223,7 +226,7 @@ mod tests {
         check(
             &[
                 ("authorization", "Bearer ak_key"),
-                ("x-api-key", "ak_key"),
+                ("x-api-key", "key=\"ak_key\""),
                 ("x-api-key", "dummy"),
             ],
             None,

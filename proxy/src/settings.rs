@@ -122,15 +122,15 @@ pub enum HttpVersion {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Limits {
     /// Seconds to reach an upstream, TLS included.
-    #[arg(long, env = "PROXY_CONNECT_TIMEOUT", default_value = "5", value_parser = seconds)]
+    #[arg(long, env = "PROXY_CONNECT_TIMEOUT", default_value = "5", value_parser = some_seconds)]
     pub connect_timeout: Duration,
 
     /// Seconds until an upstream begins to answer.
-    #[arg(long, env = "PROXY_FIRST_BYTE_TIMEOUT", default_value = "300", value_parser = seconds)]
+    #[arg(long, env = "PROXY_FIRST_BYTE_TIMEOUT", default_value = "300", value_parser = some_seconds)]
     pub first_byte_timeout: Duration,
 
     /// Seconds of silence within an answer.
-    #[arg(long, env = "PROXY_IDLE_TIMEOUT", default_value = "300", value_parser = seconds)]
+    #[arg(long, env = "PROXY_IDLE_TIMEOUT", default_value = "300", value_parser = some_seconds)]
     pub idle_timeout: Duration,
 
     /// The largest request body in bytes.
@@ -149,6 +149,18 @@ pub struct Limits {
     /// Seconds that running answers get after SIGTERM.
     #[arg(long, env = "PROXY_DRAIN_TIMEOUT", default_value = "110", value_parser = seconds)]
     pub drain_timeout: Duration,
+}
+
+/// Open files that are neither a client's connection nor an upstream's.
+const OTHER_FILES: u64 = 100;
+
+impl Limits {
+    /// Leaves room for an upstream's connection beside each client's.
+    pub fn fit(&mut self, files: u64) {
+        let places = files.saturating_sub(OTHER_FILES) / 2;
+        let places = u32::try_from(places).unwrap_or(u32::MAX).max(1);
+        self.max_connections = self.max_connections.min(places);
+    }
 }
 
 /// What is written to standard output.
@@ -283,6 +295,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|err| format!("not a number of whole seconds: {err}"))?;
     Ok(Duration::from_secs(seconds.into()))
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    match seconds(text)? {
+        Duration::ZERO => Err("must be at least 1".to_owned()),
+        some => Ok(some),
+    }
 }
 
 fn body_bytes(text: &str) -> Result<usize, String> {
@@ -422,6 +441,17 @@ mod tests {
         assert!(parse(&[]).unwrap().retired.variables().is_empty());
         let settings = parse(&["--budget-cache-ttl=60"]).unwrap();
         assert_eq!(settings.retired.variables(), ["PROXY_BUDGET_CACHE_TTL"]);
+    }
+
+    #[test]
+    fn connections_fit_the_files_of_the_process() {
+        let mut limits = parse(&[]).unwrap().limits;
+        limits.fit(1 << 20);
+        assert_eq!(limits.max_connections, 20_000);
+        limits.fit(1024);
+        assert_eq!(limits.max_connections, 462);
+        limits.fit(10);
+        assert_eq!(limits.max_connections, 1);
     }
 
     #[test]

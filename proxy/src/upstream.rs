@@ -57,7 +57,7 @@ pub enum Flow {
 /// Why an exchange ended without an answer.
 #[derive(Debug)]
 enum Failure {
-    /// The connection died before any byte of an answer: another may do better.
+    /// The connection died before the head of an answer: another may do better.
     Died(Error),
     Final(Error),
 }
@@ -75,8 +75,7 @@ impl Upstream {
     }
 
     /// Sends a request whose URI is absolute, and waits for the head of the
-    /// answer. A connection that dies before any byte of an answer is replaced
-    /// once by a fresh one.
+    /// answer. A connection that dies before that is replaced once by a fresh one.
     ///
     /// # Errors
     ///
@@ -162,14 +161,19 @@ impl Upstream {
     }
 }
 
-/// Whether a connection ended without having said anything. What does not parse
-/// was said.
+/// Whether a connection ended before the head of an answer, or the upstream has
+/// said that it did not look at the request. What does not parse is an answer.
 fn died_unanswered(error: &hyper::Error) -> bool {
     if error.is_canceled() || error.is_closed() || error.is_incomplete_message() {
         return true;
     }
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            let refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let goes_away = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return refused || goes_away || error.is_io();
+        }
         if cause.is::<std::io::Error>() {
             return true;
         }

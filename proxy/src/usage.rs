@@ -7,7 +7,7 @@ pub mod meter;
 pub mod outbox;
 
 use proto::sync::Tokens;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// Usage as the Anthropic API states it, in full or in part. Missing and `null`
 /// are the same. Every number is a running total of the whole answer.
@@ -15,20 +15,39 @@ use serde::Deserialize;
 /// Source: the Messages API reference, `usage` of `message`, `message_start` and
 /// `message_delta`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Usage {
+    #[serde(deserialize_with = "count")]
     input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count")]
     output_tokens: Option<u64>,
+    #[serde(deserialize_with = "count")]
     cache_read_input_tokens: Option<u64>,
     /// Both classes of cache writes together.
+    #[serde(deserialize_with = "count")]
     cache_creation_input_tokens: Option<u64>,
     cache_creation: Option<CacheCreation>,
 }
 
 /// Cache writes by how long they live.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 struct CacheCreation {
+    #[serde(deserialize_with = "count")]
     ephemeral_5m_input_tokens: Option<u64>,
+    #[serde(deserialize_with = "count")]
     ephemeral_1h_input_tokens: Option<u64>,
+}
+
+/// A count, if it is one: what is written as `7.0` is 7, and what is none does not
+/// void the counts beside it.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| value.as_u64().or_else(|| whole(value.as_f64()?))))
+}
+
+fn whole(number: f64) -> Option<u64> {
+    format!("{number:.0}").parse().ok()
 }
 
 /// How long the cache entries live that a request asks to write: what to assume
@@ -134,5 +153,9 @@ mod tests {
         check(&[classes], FiveMinutes, [0, 0, 0, 0, 4]);
         check(&[classes, sum], FiveMinutes, [1, 0, 0, 5, 4]);
         check(&["{}"], OneHour, [0; 5]);
+        // What is no count does not void the others.
+        let odd = r#"{"input_tokens":-1,"output_tokens":7.0,"cache_read_input_tokens":"x",
+            "cache_creation":{"ephemeral_5m_input_tokens":{},"ephemeral_1h_input_tokens":2}}"#;
+        check(&[odd], FiveMinutes, [0, 7, 0, 0, 2]);
     }
 }

@@ -23,10 +23,12 @@ pub struct Splitter {
     name: Vec<u8>,
     data: Vec<u8>,
     has_fields: bool,
+    /// The event has a line that is too long: the rest of it is not looked at.
+    is_skipping: bool,
 }
 
-/// A line is longer than this splitter keeps; the stream cannot be followed any
-/// further.
+/// An event has more data than this splitter keeps. It is not shown; the next
+/// one is.
 #[derive(Debug, thiserror::Error)]
 #[error("an event has a line of more than {MAX_LINE_BYTES} bytes")]
 pub struct TooLong;
@@ -36,38 +38,51 @@ impl Splitter {
     ///
     /// # Errors
     ///
-    /// A line, or the data of one event, is too long to be kept.
+    /// An event was too long. All of `bytes` has been looked at nevertheless.
     pub fn push(&mut self, bytes: &[u8], mut each: impl FnMut(Event<'_>)) -> Result<(), TooLong> {
         let mut rest = bytes;
+        let was_skipping = self.is_skipping;
+        let mut has_skipped = false;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (head, tail) = rest.split_at(end);
             rest = tail.get(1..).unwrap_or_default();
             if self.line.is_empty() {
-                self.take_line(head, &mut each)?;
+                self.take_line(head, &mut each);
             } else {
-                self.keep(head)?;
+                self.keep(head);
                 let line = std::mem::take(&mut self.line);
-                self.take_line(&line, &mut each)?;
+                self.take_line(&line, &mut each);
                 self.line = line;
                 self.line.clear();
             }
+            has_skipped |= self.is_skipping;
         }
-        self.keep(rest)
-    }
-
-    fn keep(&mut self, part: &[u8]) -> Result<(), TooLong> {
-        if self.line.len() + part.len() > MAX_LINE_BYTES {
+        self.keep(rest);
+        has_skipped |= self.is_skipping;
+        if has_skipped && !was_skipping {
             return Err(TooLong);
         }
-        self.line.extend_from_slice(part);
         Ok(())
     }
 
-    fn take_line(&mut self, line: &[u8], each: &mut impl FnMut(Event<'_>)) -> Result<(), TooLong> {
+    fn keep(&mut self, part: &[u8]) {
+        if self.line.len() + part.len() > MAX_LINE_BYTES {
+            // One byte tells that the line is not empty.
+            self.is_skipping = true;
+            self.line.truncate(1);
+            return;
+        }
+        self.line.extend_from_slice(part);
+    }
+
+    fn take_line(&mut self, line: &[u8], each: &mut impl FnMut(Event<'_>)) {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
             self.end_event(each);
-            return Ok(());
+            return;
+        }
+        if self.is_skipping {
+            return;
         }
         let (field, value) = match memchr::memchr(b':', line) {
             Some(colon) => {
@@ -85,7 +100,8 @@ impl Splitter {
             }
             b"data" => {
                 if self.data.len() + value.len() > MAX_LINE_BYTES {
-                    return Err(TooLong);
+                    self.is_skipping = true;
+                    return;
                 }
                 if !self.data.is_empty() {
                     self.data.push(b'\n');
@@ -96,17 +112,16 @@ impl Splitter {
             // Comments have an empty field; `id` and `retry` are not for us.
             _ => {}
         }
-        Ok(())
     }
 
     fn end_event(&mut self, each: &mut impl FnMut(Event<'_>)) {
-        if !self.has_fields {
-            return;
+        if self.has_fields && !self.is_skipping {
+            each(Event {
+                name: &self.name,
+                data: &self.data,
+            });
         }
-        each(Event {
-            name: &self.name,
-            data: &self.data,
-        });
+        self.is_skipping = false;
         self.name.clear();
         self.data.clear();
         self.has_fields = false;
@@ -165,5 +180,24 @@ mod tests {
         let piece = vec![b'x'; MAX_LINE_BYTES];
         splitter.push(&piece, |_| {}).unwrap();
         assert!(splitter.push(b"x", |_| {}).is_err());
+        for _ in 0..10 {
+            splitter.push(&piece, |_| {}).unwrap();
+            assert!(splitter.line.len() <= MAX_LINE_BYTES);
+        }
+    }
+
+    #[test]
+    fn the_events_around_one_that_is_too_long_are_shown() {
+        let long = "x".repeat(MAX_LINE_BYTES + 1);
+        let stream = format!("data: a\n\nevent: long\ndata: {long}\ndata: y\n\ndata: b\n\n");
+        for step in [1 << 10, 1 << 20, stream.len()] {
+            let mut splitter = Splitter::default();
+            let (mut seen, mut errors) = (Vec::new(), 0);
+            for piece in stream.as_bytes().chunks(step) {
+                let result = splitter.push(piece, |event| seen.push(event.data.to_vec()));
+                errors += usize::from(result.is_err());
+            }
+            assert_eq!((seen, errors), (vec![b"a".to_vec(), b"b".to_vec()], 1));
+        }
     }
 }

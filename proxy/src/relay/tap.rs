@@ -5,7 +5,7 @@ use http::response;
 use proto::sync::Outcome;
 
 use crate::{
-    error::Error,
+    error::{Error, chain},
     request::record::Record,
     usage::meter::{self, Meter},
 };
@@ -48,18 +48,31 @@ impl Tap {
         }
     }
 
+    /// Whether an answer that ends now is a stream without its last event. Older
+    /// clients take a clean end of it for an empty, successful answer.
+    pub fn is_cut_short(&self) -> bool {
+        let reading = &self.meter.reading;
+        self.record.is_some()
+            && self.meter.is_stream()
+            && !reading.stopped
+            && reading.error.is_none()
+    }
+
     /// The upstream has ended its answer.
     pub fn end(&mut self) {
         let Some(mut record) = self.take() else {
             return;
         };
-        let is_stream = self.meter.is_stream();
-        if let Err(error) = self.meter.end() {
-            unreadable(&record, &error);
-        }
+        let is_readable = match self.meter.end() {
+            Ok(is_readable) => is_readable,
+            Err(error) => {
+                unreadable(&record, &error);
+                false
+            }
+        };
         let reading = std::mem::take(&mut self.meter.reading);
-        let is_whole = reading.stopped || !is_stream;
-        let is_complete = self.is_success && is_whole && reading.error.is_none();
+        let is_counted = is_readable || !record.endpoint().is_metered();
+        let is_complete = self.is_success && is_counted && reading.error.is_none();
         record.reads(reading);
         record.ended(if is_complete {
             Outcome::Complete
@@ -93,7 +106,7 @@ fn unreadable(record: &Record, error: &meter::Error) {
     record.metrics().tap_error(error.label());
     tracing::warn!(
         request_id = record.request_id(),
-        error = error as &dyn std::error::Error,
+        error = chain(error),
         "an answer is relayed but cannot be counted"
     );
 }

@@ -32,10 +32,16 @@ const DISCARD: Duration = Duration::from_secs(5);
 
 /// Bytes of bodies held by all requests together.
 #[derive(Debug, Clone)]
-pub struct Buffers(Arc<Semaphore>);
+pub struct Buffers {
+    free: Arc<Semaphore>,
+    units: usize,
+}
 
 /// The granularity of [`Buffers`].
 const UNIT_BYTES: usize = 1024;
+
+/// A body takes its share in steps of this.
+const SHARE_BYTES: usize = 16 * UNIT_BYTES;
 
 /// A body, and its share of the buffers until it is dropped.
 #[derive(Debug)]
@@ -46,9 +52,16 @@ pub struct Buffered {
 
 impl Buffers {
     pub fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(
-            bytes.div_ceil(UNIT_BYTES).min(Semaphore::MAX_PERMITS),
-        )))
+        let units = bytes.div_ceil(UNIT_BYTES).min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(units)),
+            units,
+        }
+    }
+
+    /// Bytes that are held now, rounded up.
+    pub fn held_bytes(&self) -> usize {
+        (self.units - self.free.available_permits()) * UNIT_BYTES
     }
 
     /// # Errors
@@ -56,7 +69,7 @@ impl Buffers {
     /// [`Kind::Overloaded`]: no room, now. Nobody waits for another request.
     fn share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Kind> {
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        self.0
+        self.free
             .clone()
             .try_acquire_many_owned(units)
             .map_err(|_full| Kind::Overloaded)
@@ -79,13 +92,10 @@ pub async fn collect(
         Box::pin(discard(body, headers, limits)).await;
         return Err(Kind::BodyTooLarge.into());
     }
-    let mut share = match announced {
-        Some(0) => None,
-        Some(bytes) => Some(buffers.share(bytes)?),
-        None => None,
-    };
-    let mut shared = announced.unwrap_or(0);
-    let mut bytes = BytesMut::with_capacity(shared);
+    // What is announced may never come, so only what has arrived takes its share.
+    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut shared = 0;
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0));
     let deadline = Instant::now() + WHOLE;
     while let Some(data) = next(&mut body, deadline).await? {
         let len = bytes.len() + data.len();
@@ -94,7 +104,7 @@ pub async fn collect(
             return Err(Kind::BodyTooLarge.into());
         }
         if len > shared {
-            let grown = len.max(shared * 2).max(16 * UNIT_BYTES);
+            let grown = len.next_multiple_of(SHARE_BYTES);
             let more = buffers.share(grown - shared)?;
             match &mut share {
                 Some(share) => share.merge(more),

@@ -23,10 +23,8 @@ pub struct Asked {
 
 #[derive(Default, Deserialize)]
 struct Fields {
-    #[serde(default)]
-    model: String,
-    #[serde(default)]
-    stream: bool,
+    model: Option<String>,
+    stream: Option<bool>,
 }
 
 impl Asked {
@@ -49,8 +47,8 @@ impl Asked {
             Err(cause) => return Err(Error::because(Kind::MalformedBody, cause)),
         };
         Ok(Self {
-            model: fields.model,
-            is_streaming: fields.stream,
+            model: fields.model.unwrap_or_default(),
+            is_streaming: fields.stream.unwrap_or(false),
             cache_ttl: cache_ttl(body),
         })
     }
@@ -96,6 +94,8 @@ mod tests {
         let body =
             br#"{"system":[{"cache_control":{"type":"ephemeral","ttl": "1h"}}],"model":"m"}"#;
         assert_eq!(read(body), asked("m", false, OneHour));
+        let body = br#"{"stream":null,"model":"m"}"#;
+        assert_eq!(read(body), asked("m", false, FiveMinutes));
         let body = br#"{"messages":"a text with \"ttl\":\"1h\" in it","model":"m"}"#;
         assert_eq!(read(body), asked("m", false, FiveMinutes));
     }

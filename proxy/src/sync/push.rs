@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::{Sync, backoff::Backoff};
-use crate::{tasks::Tasks, usage::outbox::Batch};
+use crate::{error::chain, tasks::Tasks, usage::outbox::Batch};
 
 /// Batches sent and not acknowledged. The channel behind the stream has room for
 /// all of them, so that sending never waits.
@@ -54,7 +54,7 @@ pub async fn run(sync: Sync, tasks: Tasks) {
         match end {
             End::Closed => tracing::debug!("{end}, pushing again"),
             _ => tracing::warn!(
-                error = &end as &dyn std::error::Error,
+                error = chain(&end),
                 pending = sync.outbox().backlog().pending,
                 "usage waits, pushing again"
             ),

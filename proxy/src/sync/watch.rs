@@ -8,6 +8,7 @@ use tokio::time::{error::Elapsed, sleep, timeout};
 
 use super::{Sync, backoff::Backoff};
 use crate::{
+    error::chain,
     index::apply::{Gap, Staging},
     tasks::Tasks,
 };
@@ -67,10 +68,7 @@ pub async fn run(sync: Sync, tasks: Tasks) {
 fn tell(end: &End) {
     match end {
         End::Closed => tracing::debug!("{end}, watching again"),
-        _ => tracing::warn!(
-            error = end as &dyn std::error::Error,
-            "serving from memory, watching again"
-        ),
+        _ => tracing::warn!(error = chain(end), "serving from memory, watching again"),
     }
 }
 

@@ -128,14 +128,18 @@ impl Queue {
         waiting.extend_from_slice(line);
     }
 
-    /// Writes until the log ends. What cannot be written has nowhere to be said.
+    /// Writes until the log ends.
     fn write_all_to(&self, mut to: impl Write) {
         let mut text = Vec::new();
         loop {
             let is_last = self.is_ending.load(Ordering::Acquire);
             mem::swap(&mut text, &mut self.waiting());
             if !text.is_empty() {
-                let _unwritable = to.write_all(&text).and_then(|()| to.flush());
+                if to.write_all(&text).and_then(|()| to.flush()).is_err() {
+                    // There is nowhere to say it but in the metric.
+                    let lines = memchr::memchr_iter(b'\n', &text).count();
+                    self.dropped.fetch_add(lines as u64, Ordering::Relaxed);
+                }
                 text.clear();
             }
             if is_last {

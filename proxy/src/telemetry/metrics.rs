@@ -148,6 +148,11 @@ fn describe() {
         "usage events given up because the outbox was full"
     );
     describe_gauge!(
+        "proxy_buffered_bytes",
+        Unit::Bytes,
+        "request bodies that are held, at most PROXY_MAX_BUFFERED_BYTES"
+    );
+    describe_gauge!(
         "proxy_outbox_events",
         "usage events without an acknowledgement"
     );

@@ -35,9 +35,11 @@ use crate::tasks::Tasks;
 /// A socket, with or without TLS.
 pub type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// Bytes of an answer that are read at a time: many events, and little to hold
-/// while a stream is silent.
-const READ_BYTES: usize = 8 << 10;
+/// Room for an answer's head; bodies are read in growing steps up to this.
+const MAX_HEAD_BYTES: usize = 64 << 10;
+
+/// More than a hundred come where several networks add theirs.
+const MAX_HEADERS: usize = 256;
 
 /// Upstreams close idle connections after a minute or more; ours go first, so
 /// that a request seldom meets a closed one.
@@ -85,7 +87,8 @@ impl Http1 {
     /// See [`Builder::handshake`].
     pub async fn handshake(io: Io) -> hyper::Result<Self> {
         let (sender, connection) = Builder::new()
-            .read_buf_exact_size(Some(READ_BYTES))
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
             .handshake(io)
             .await?;
         Ok(Self {

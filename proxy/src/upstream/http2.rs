@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -43,6 +44,9 @@ pub struct Pool {
 struct Shared {
     sender: SendRequest<RequestBody>,
     streams: Arc<AtomicUsize>,
+    /// What the upstream allows, at most what is sensible. A request beyond it
+    /// would wait for the end of another one.
+    max_streams: Arc<AtomicUsize>,
 }
 
 /// The right to have one answer on a connection; counted until it is dropped.
@@ -74,7 +78,10 @@ impl Pool {
         shared
             .iter()
             .filter(|it| it.sender.is_ready())
-            .filter(|it| it.streams.load(Ordering::Relaxed) < MAX_STREAMS)
+            .filter(|it| {
+                let max_streams = it.max_streams.load(Ordering::Relaxed);
+                it.streams.load(Ordering::Relaxed) < max_streams
+            })
             .max_by_key(|it| it.streams.load(Ordering::Relaxed))
             .map(Lease::new)
     }
@@ -93,15 +100,24 @@ impl Pool {
             .keep_alive_timeout(PING_TIMEOUT)
             .handshake(io)
             .await?;
-        self.tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
-        });
         let shared = Shared {
             sender,
             streams: Arc::default(),
+            max_streams: Arc::new(MAX_STREAMS.into()),
         };
+        let max_streams = shared.max_streams.clone();
+        let mut connection = Box::pin(connection);
+        self.tasks.spawn(async move {
+            let ended = poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
+                let allowed = connection.current_max_send_streams();
+                max_streams.store(allowed.min(MAX_STREAMS), Ordering::Relaxed);
+                ended
+            });
+            if let Err(error) = ended.await {
+                tracing::debug!(%error, "upstream connection ended");
+            }
+        });
         let lease = Lease::new(&shared);
         self.shared().push(shared);
         Ok(lease)

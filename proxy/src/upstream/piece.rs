@@ -50,7 +50,11 @@ impl Pieces {
                         is_driven = false;
                         self.ended = self.incoming.is_end_stream();
                     }
-                    Err(trailers) => self.next = Some(Ok(trailers)),
+                    // Nothing comes after them, and nobody asks for it.
+                    Err(trailers) => {
+                        self.ended = true;
+                        self.next = Some(Ok(trailers));
+                    }
                 },
                 Poll::Ready(Some(Err(error))) => {
                     self.ended = true;

@@ -32,7 +32,7 @@ pub struct Reading {
     pub usage: Usage,
     /// The model that answers, in its own words.
     pub model: Option<String>,
-    /// The stream has said that it is complete (`message_stop`).
+    /// The stream has said why it stops, or that it does.
     pub stopped: bool,
     /// The stream carried an `error` event: its type.
     pub error: Option<String>,
@@ -55,8 +55,20 @@ pub enum Error {
     TooLong(#[from] sse::TooLong),
     #[error("the answer has more than {MAX_JSON_BYTES} bytes")]
     TooLarge,
-    #[error("the answer is not the JSON that it says it is")]
-    Json(#[source] serde_json::Error),
+    /// Without the parser's own words, which quote the answer.
+    #[error("the answer is not the JSON that it says it is, line {line} column {column}")]
+    Json { line: usize, column: usize },
+    #[error("the answer is neither JSON nor a stream of events")]
+    Form,
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json {
+            line: error.line(),
+            column: error.column(),
+        }
+    }
 }
 
 impl Error {
@@ -66,7 +78,8 @@ impl Error {
             Self::Decode(_) => "decode",
             Self::TooLong(_) => "line_too_long",
             Self::TooLarge => "json_too_large",
-            Self::Json(_) => "json",
+            Self::Json { .. } => "json",
+            Self::Form => "form",
         }
     }
 }
@@ -76,7 +89,7 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// The answer's content coding is unknown.
+    /// The answer has another form, or a content coding that is unknown.
     pub fn of(headers: &HeaderMap) -> Result<Self, Error> {
         let text = |name| {
             headers
@@ -90,12 +103,9 @@ impl Meter {
         } else if content_type.starts_with("application/json") {
             Form::Json(Vec::new(), 0)
         } else {
-            Form::Unread
+            return Err(Error::Form);
         };
-        let decoder = match form {
-            Form::Unread => None,
-            _ => Decoder::of(text(header::CONTENT_ENCODING)).map_err(Error::Decode)?,
-        };
+        let decoder = Decoder::of(text(header::CONTENT_ENCODING)).map_err(Error::Decode)?;
         Ok(Self {
             decoder,
             form,
@@ -120,10 +130,11 @@ impl Meter {
     ///
     /// # Errors
     ///
-    /// The answer cannot be followed; later pieces are ignored.
+    /// A part of the answer cannot be counted. What can be followed from there on
+    /// is; the rest is ignored.
     pub fn see(&mut self, piece: &Bytes) -> Result<(), Error> {
         let result = self.try_see(piece);
-        if result.is_err() {
+        if let Err(Error::Decode(_) | Error::TooLarge) = result {
             self.form = Form::Unread;
         }
         result
@@ -146,7 +157,7 @@ impl Meter {
                         first_error.get_or_insert(err);
                     }
                 })?;
-                first_error.map_or(Ok(()), |err| Err(Error::Json(err)))
+                first_error.map_or(Ok(()), |err| Err(err.into()))
             }
             Form::Json(pieces, len) => {
                 *len += decoded.len();
@@ -161,21 +172,23 @@ impl Meter {
     }
 
     /// The answer has ended. A stream has been read by now; JSON is read here.
+    /// False: it could not be followed to its end.
     ///
     /// # Errors
     ///
     /// The answer is not the JSON that it says it is.
-    pub fn end(&mut self) -> Result<(), Error> {
-        let Form::Json(pieces, _) = std::mem::replace(&mut self.form, Form::Unread) else {
-            return Ok(());
+    pub fn end(&mut self) -> Result<bool, Error> {
+        let pieces = match std::mem::replace(&mut self.form, Form::Unread) {
+            Form::Json(pieces, _) => pieces,
+            Form::Stream(_) => return Ok(true),
+            Form::Unread => return Ok(false),
         };
         let message: Message = match pieces.as_slice() {
             [whole] => serde_json::from_slice(whole),
             pieces => serde_json::from_slice(&pieces.concat()),
-        }
-        .map_err(Error::Json)?;
+        }?;
         self.reading.take_message(message);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -193,7 +206,13 @@ struct MessageStart {
 
 #[derive(Debug, Deserialize)]
 struct MessageDelta {
+    delta: Option<DeltaDetail>,
     usage: Option<Usage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DeltaDetail {
+    stop_reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -231,6 +250,8 @@ impl Reading {
             b"message_delta" => {
                 let delta: MessageDelta = serde_json::from_slice(data)?;
                 self.usage.update(&delta.usage.unwrap_or_default());
+                // Clients need no more than this.
+                self.stopped |= delta.delta.is_some_and(|it| it.stop_reason.is_some());
             }
             b"message_stop" => self.stopped = true,
             b"error" => {
@@ -347,11 +368,13 @@ mod tests {
         let garbage = Bytes::from_static(b"this is not gzip at all");
         assert!(meter.see(&garbage).is_err());
         assert!(meter.see(&garbage).is_ok());
+        assert!(!meter.end().unwrap());
 
         let mut meter = Meter::of(&headers("application/json", "")).unwrap();
         meter.see(&garbage).unwrap();
         assert!(meter.end().is_err());
         assert!(Meter::of(&headers("application/json", "rot13")).is_err());
+        assert!(Meter::of(&headers("text/plain", "")).is_err());
     }
 
     #[test]

@@ -326,6 +326,53 @@ async fn a_broken_answer_never_ends_cleanly() {
 }
 
 #[tokio::test]
+async fn a_stream_without_its_end_does_not_end_cleanly() {
+    let rig = Rig::start().await;
+    for encoding in [Encoding::Identity, Encoding::Gzip] {
+        let reply = Reply::text("one two three").encoding(encoding);
+        let reply = reply.ending(At::Events(4), How::Clean);
+        rig.simulator.script().then(reply);
+        let mut client = rig.client().await;
+        if let Ok(response) = client.try_open(post(&messages(), &question(true))).await {
+            assert!(response.into_body().collect().await.is_err());
+        }
+    }
+    for event in rig.control.events(2).await {
+        assert_eq!(event.outcome(), proto::sync::Outcome::UpstreamFailed);
+    }
+}
+
+#[tokio::test]
+async fn strange_framing_of_the_upstream_is_made_straight() {
+    let rig = Rig::start().await;
+    let mut client = rig.client().await;
+    let body = r#"{"model":"m","usage":{}}"#;
+    // The encoding overrides the length.
+    rig.simulator.script().then(Reply::raw(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\
+         transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    )));
+    let answer = client.post(&messages(), &question(false)).await;
+    assert_eq!(answer.body, body);
+
+    // Many and long headers are an answer like any other.
+    let headers = format!("x-long: {}\r\n", "y".repeat(20_000)) + &"x-many: z\r\n".repeat(150);
+    rig.simulator.script().then(Reply::raw(format!(
+        "HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    )));
+    let answer = client.post(&messages(), &question(false)).await;
+    assert_eq!(answer.body, body);
+    assert_eq!(answer.headers.get_all("x-many").iter().count(), 150);
+
+    let switching = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
+    rig.simulator.script().then(Reply::raw(switching));
+    let answer = client.post(&messages(), &question(false)).await;
+    assert_eq!(answer.status, 502);
+}
+
+#[tokio::test]
 async fn silence_within_an_answer_ends_it() {
     let rig = Rig::with(Simulator::start().await.unwrap(), &["--idle-timeout=1"]).await;
     let reply = Reply::text("one two three").ending(At::Events(3), How::Silence);

@@ -179,17 +179,49 @@ async fn an_error_within_a_stream_is_a_failure() {
     for (at, how) in [
         (At::Events(1), How::Error(overloaded.clone())),
         (At::Events(5), How::Error(overloaded)),
-        (At::Events(5), How::Clean),
     ] {
         rig.simulator.script().then(Reply::answer().ending(at, how));
         let mut client = rig.client().await;
         let answer = client.post(&messages(), &question(true)).await;
         assert_eq!(answer.status, 200);
     }
-    for event in rig.control.events(3).await {
+    for event in rig.control.events(2).await {
         assert_eq!(event.outcome(), Outcome::UpstreamFailed);
         assert_eq!(event.status, 200);
     }
+}
+
+#[tokio::test]
+async fn an_answer_with_trailers_is_counted() {
+    let rig = Rig::start().await;
+    let body = r#"{"model":"m","usage":{"input_tokens":11,"output_tokens":7}}"#;
+    rig.simulator.script().then(Reply::raw(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\
+         trailer: x-t\r\n\r\n{:x}\r\n{body}\r\n0\r\nx-t: 1\r\n\r\n",
+        body.len()
+    )));
+    let mut client = rig.client().await;
+    let answer = client.post(&messages(), &question(false)).await;
+    assert_eq!(answer.body, body);
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::Complete);
+    let counted = event.tokens.unwrap();
+    assert_eq!((counted.input_tokens, counted.output_tokens), (11, 7));
+}
+
+#[tokio::test]
+async fn one_event_that_is_too_long_does_not_hide_the_others() {
+    let rig = Rig::start().await;
+    let long = "x".repeat(2 << 20);
+    let reply = Reply::text(long).tokens(USED);
+    rig.simulator.script().then(reply);
+    let mut body = question(true);
+    body["max_tokens"] = 10_000_000.into();
+    let mut client = rig.client().await;
+    client.post(&messages(), &body).await;
+    let event = rig.control.event().await;
+    assert_eq!(event.tokens, Some(tokens(USED)));
+    assert_eq!(event.outcome(), Outcome::Complete);
 }
 
 #[tokio::test]
