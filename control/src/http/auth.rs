@@ -7,7 +7,7 @@ use actix_web::{
     ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header,
+    http::header::{self, HeaderMap},
     middleware::Next,
     web,
 };
@@ -104,6 +104,16 @@ impl fmt::Debug for Sessions {
     }
 }
 
+/// What the `Authorization` header holds, if it is of this scheme; its case does
+/// not matter (RFC 9110, 11.1).
+pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'a str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (named, credentials) = value.split_once(' ')?;
+    named
+        .eq_ignore_ascii_case(scheme)
+        .then_some(credentials.trim_ascii())
+}
+
 /// Lets a request through that carries a valid token, once there are tables to
 /// work with.
 pub(super) async fn require(
@@ -111,11 +121,7 @@ pub(super) async fn require(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let token = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
+    let token = credentials(request.headers(), "Bearer");
     let refusal = if !token.is_some_and(|token| state.sessions.is_valid(token)) {
         Code::NotSignedIn
     } else if !state.readiness.is_migrated() {

@@ -29,6 +29,15 @@ macro_rules! codes {
                 StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
 
+            /// The scheme that would be accepted.
+            fn challenge(self) -> Option<&'static str> {
+                match self {
+                    Self::WrongCredentials => Some("Basic realm=\"control\""),
+                    Self::NotSignedIn => Some("Bearer realm=\"control\""),
+                    _ => None,
+                }
+            }
+
             /// What to do, unless the case has more to say.
             fn message(self) -> &'static str {
                 match self { $(Self::$variant => $message),* }
@@ -55,6 +64,7 @@ codes! {
     BodyTooLarge = 413 "The request's body is larger than 1 MiB."
     TooManyAttempts = 429 "Too many failed logins; wait a minute."
     Internal = 500 "Something is wrong with control; its log says what."
+    LoginsBusy = 503 "Too many logins are waiting to be checked; try again."
     Starting = 503 "Control is waiting for its database; try again."
     DatabaseUnavailable = 503 "The database cannot be used now; try again."
 }
@@ -67,6 +77,9 @@ pub(super) struct Error {
     /// Methods that would be allowed.
     allow: Option<String>,
     retry_after_seconds: Option<u64>,
+    /// Whether a 401 names the scheme that it wants. Browsers take that for a
+    /// reason to ask the user themselves.
+    has_challenge: bool,
 }
 
 /// How an error looks: `{"error": {"code": …, "message": …}}`.
@@ -98,11 +111,22 @@ impl Error {
         }
     }
 
-    pub(super) fn too_many_attempts(retry_after_seconds: u64) -> Self {
+    pub(super) fn retry_after(code: Code, seconds: u64) -> Self {
         Self {
-            retry_after_seconds: Some(retry_after_seconds),
-            ..Code::TooManyAttempts.into()
+            retry_after_seconds: Some(seconds),
+            ..code.into()
         }
+    }
+
+    pub(super) fn without_challenge(self) -> Self {
+        Self {
+            has_challenge: false,
+            ..self
+        }
+    }
+
+    pub(super) fn code(&self) -> Code {
+        self.code
     }
 }
 
@@ -113,6 +137,7 @@ impl From<Code> for Error {
             message: None,
             allow: None,
             retry_after_seconds: None,
+            has_challenge: true,
         }
     }
 }
@@ -154,14 +179,8 @@ impl ResponseError for Error {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.code.status());
-        match self.code {
-            Code::WrongCredentials => {
-                response.insert_header((header::WWW_AUTHENTICATE, "Basic realm=\"control\""));
-            }
-            Code::NotSignedIn => {
-                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"control\""));
-            }
-            _ => {}
+        if let Some(challenge) = self.code.challenge().filter(|_| self.has_challenge) {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         if let Some(allow) = &self.allow {
             response.insert_header((header::ALLOW, allow.as_str()));

@@ -1,19 +1,26 @@
 //! `/admin/auth`: name and password in, token out.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
-use actix_web::{HttpRequest, HttpResponse, http::header, post, web};
+use actix_web::{HttpRequest, HttpResponse, post, web};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::SecretString;
 use serde::Serialize;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{self, Instant},
+};
 use utoipa::ToSchema;
 
 use super::{
     State,
-    auth::SESSION,
+    auth::{SESSION, credentials},
     error::{Code, Error, ErrorBody},
-    throttle::Throttle,
+    throttle::{Throttle, Throttled},
 };
 use crate::telemetry::metrics;
 
@@ -60,6 +67,7 @@ impl Default for Logins {
         (status = 200, description = "Signed in", body = Session),
         (status = 401, description = "Name or password is wrong", body = ErrorBody),
         (status = 429, description = "Too many failed logins", body = ErrorBody),
+        (status = 503, description = "Too many logins wait to be checked", body = ErrorBody),
     )
 )]
 #[post("/admin/auth/login")]
@@ -67,62 +75,97 @@ pub(super) async fn login(
     request: HttpRequest,
     state: web::Data<State>,
 ) -> Result<HttpResponse, Error> {
-    let address = request.peer_addr().map(|address| address.ip());
-    if let Some(wait) =
-        address.and_then(|address| state.logins.throttle.wait(address, Instant::now()))
-    {
-        metrics::login("throttled");
-        return Err(Error::too_many_attempts(wait.as_secs().saturating_add(1)));
-    }
-    let Some((username, password)) = basic(&request) else {
-        return Err(Code::WrongCredentials.into());
-    };
-    if !is_administrator(&state, username, password).await? {
-        refused(&state.logins, address);
-        return Err(Code::WrongCredentials.into());
-    }
-    metrics::login("ok");
+    let outcome = sign_in(&request, &state).await;
+    metrics::login(label(&outcome));
+    let token = outcome.map_err(|error| {
+        // Our console asks for the password itself; a browser that saw the
+        // challenge would ask too, and hold the answer back until then.
+        if request.headers().contains_key("x-requested-with") {
+            error.without_challenge()
+        } else {
+            error
+        }
+    })?;
     Ok(HttpResponse::Ok().json(Session {
-        access_token: state.sessions.begin()?,
+        access_token: token,
         token_type: "bearer",
         expires_in: SESSION.as_secs(),
     }))
 }
 
+/// A token for who knows name and password.
+async fn sign_in(request: &HttpRequest, state: &State) -> Result<String, Error> {
+    let address = request
+        .peer_addr()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip());
+    let (username, password) = basic(request).ok_or(Code::WrongCredentials)?;
+    let logins = &state.logins;
+    // Who is held back anyway takes no turn; who has one may be held back by
+    // then.
+    logins.throttle.ask(address, Instant::now())?;
+    let turn = turn(&logins.checks, CHECK_TIMEOUT).await?;
+    logins.throttle.begin(address, Instant::now())?;
+    let sessions = state.sessions.clone();
+    // The turn ends with the check, also when nobody waits for it any more.
+    let is_administrator = web::block(move || {
+        let _turn = turn;
+        sessions.is_administrator(&username, &password)
+    });
+    if !is_administrator
+        .await
+        .map_err(|_cancelled| Code::Internal)?
+    {
+        tracing::warn!(?address, "login.refused");
+        return Err(Code::WrongCredentials.into());
+    }
+    logins.throttle.succeeded(address);
+    state.sessions.begin()
+}
+
 /// Name and password from the header.
 fn basic(request: &HttpRequest) -> Option<(String, SecretString)> {
-    let value = request.headers().get(header::AUTHORIZATION)?;
-    let encoded = value.to_str().ok()?.strip_prefix("Basic ")?;
-    let decoded = STANDARD.decode(encoded.trim()).ok()?;
+    let encoded = credentials(request.headers(), "Basic")?;
+    let decoded = STANDARD.decode(encoded).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (username, password) = text.split_once(':')?;
     Some((username.to_owned(), SecretString::from(password)))
 }
 
-/// Checks on a thread that may take its time, a few at once.
-async fn is_administrator(
-    state: &web::Data<State>,
-    username: String,
-    password: SecretString,
-) -> Result<bool, Error> {
-    let turn = Arc::clone(&state.logins.checks).acquire_owned();
-    let Ok(Ok(turn)) = tokio::time::timeout(CHECK_TIMEOUT, turn).await else {
-        return Err(Error::too_many_attempts(CHECK_TIMEOUT.as_secs()));
-    };
-    let sessions = state.sessions.clone();
-    // The turn ends with the check, also when nobody waits for it any more.
-    web::block(move || {
-        let _turn = turn;
-        sessions.is_administrator(&username, &password)
-    })
-    .await
-    .map_err(|_cancelled| Code::Internal.into())
+/// A turn to check a password, of which there are a few at once.
+async fn turn(checks: &Arc<Semaphore>, patience: Duration) -> Result<OwnedSemaphorePermit, Error> {
+    match time::timeout(patience, Arc::clone(checks).acquire_owned()).await {
+        Ok(Ok(turn)) => Ok(turn),
+        _ => Err(Error::retry_after(Code::LoginsBusy, patience.as_secs())),
+    }
 }
 
-fn refused(logins: &Logins, address: Option<IpAddr>) {
-    metrics::login("refused");
-    tracing::warn!(?address, "login.refused");
-    if let Some(address) = address {
-        logins.throttle.failed(address, Instant::now());
+fn label(outcome: &Result<String, Error>) -> &'static str {
+    match outcome.as_ref().map_err(Error::code) {
+        Ok(_) => "ok",
+        Err(Code::WrongCredentials) => "refused",
+        Err(Code::TooManyAttempts) => "throttled",
+        Err(Code::LoginsBusy) => "busy",
+        Err(_) => "failed",
+    }
+}
+
+impl From<Throttled> for Error {
+    fn from(Throttled(wait): Throttled) -> Self {
+        Self::retry_after(Code::TooManyAttempts, wait.as_secs().saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_gets_no_turn_is_told_that_we_are_busy() {
+        let checks = Arc::new(Semaphore::new(1));
+        let taken = turn(&checks, CHECK_TIMEOUT).await.unwrap();
+        let refusal = turn(&checks, Duration::ZERO).await.unwrap_err();
+        assert_eq!(refusal.code(), Code::LoginsBusy);
+        drop(taken);
+        assert!(turn(&checks, Duration::ZERO).await.is_ok());
     }
 }

@@ -1,6 +1,11 @@
 //! Slows down who guesses passwords.
 
-use std::{collections::HashMap, net::IpAddr, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -25,18 +30,18 @@ struct Failures {
 }
 
 impl Throttle {
-    /// How long this address has to wait.
-    pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let failures = self.failures.lock().ok()?;
-        let of_address = failures.get(&address)?;
-        let wait = of_address.left(now)?;
-        (of_address.count >= MAX_FAILURES).then_some(wait)
+    /// Whether this address may try.
+    pub(super) fn ask(&self, address: IpAddr, now: Instant) -> Result<(), Throttled> {
+        match self.failures().get(&address) {
+            Some(of_address) => of_address.check(now),
+            None => Ok(()),
+        }
     }
 
-    pub(super) fn failed(&self, address: IpAddr, now: Instant) {
-        let Ok(mut failures) = self.failures.lock() else {
-            return;
-        };
+    /// Begins an attempt. It counts as failed until [`Throttle::succeeded`], so
+    /// that many at once do not get past the limit together.
+    pub(super) fn begin(&self, address: IpAddr, now: Instant) -> Result<(), Throttled> {
+        let mut failures = self.failures();
         if failures.len() >= MAX_ADDRESSES {
             failures.retain(|_, failures| failures.left(now).is_some());
         }
@@ -51,11 +56,36 @@ impl Throttle {
         if of_address.left(now).is_none() {
             *of_address = fresh;
         }
+        of_address.check(now)?;
         of_address.count = of_address.count.saturating_add(1);
+        Ok(())
+    }
+
+    /// Takes back that an attempt has counted as failed.
+    pub(super) fn succeeded(&self, address: IpAddr) {
+        if let Some(of_address) = self.failures().get_mut(&address) {
+            of_address.count = of_address.count.saturating_sub(1);
+        }
+    }
+
+    /// Nothing under this lock panics.
+    fn failures(&self) -> MutexGuard<'_, HashMap<IpAddr, Failures>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Has to wait this long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Throttled(pub(super) Duration);
+
 impl Failures {
+    fn check(&self, now: Instant) -> Result<(), Throttled> {
+        match self.left(now) {
+            Some(wait) if self.count >= MAX_FAILURES => Err(Throttled(wait)),
+            _ => Ok(()),
+        }
+    }
+
     /// What is left of the window in which they count.
     fn left(&self, now: Instant) -> Option<Duration> {
         WINDOW
@@ -76,15 +106,24 @@ mod tests {
         let throttle = Throttle::default();
         let now = Instant::now();
         for _ in 0..MAX_FAILURES {
-            assert_eq!(throttle.wait(SOMEBODY, now), None);
-            throttle.failed(SOMEBODY, now);
+            assert_eq!(throttle.begin(SOMEBODY, now), Ok(()));
         }
-        assert_eq!(throttle.wait(SOMEBODY, now), Some(WINDOW));
-        assert_eq!(throttle.wait(OTHER, now), None);
+        assert_eq!(throttle.ask(SOMEBODY, now), Err(Throttled(WINDOW)));
+        assert_eq!(throttle.begin(SOMEBODY, now), Err(Throttled(WINDOW)));
+        assert_eq!(throttle.ask(OTHER, now), Ok(()));
         let later = now + WINDOW;
-        assert_eq!(throttle.wait(SOMEBODY, later), None);
-        throttle.failed(SOMEBODY, later);
-        assert_eq!(throttle.wait(SOMEBODY, later), None);
+        assert_eq!(throttle.begin(SOMEBODY, later), Ok(()));
+        assert_eq!(throttle.ask(SOMEBODY, later), Ok(()));
+    }
+
+    #[test]
+    fn success_does_not_count() {
+        let throttle = Throttle::default();
+        let now = Instant::now();
+        for _ in 0..2 * MAX_FAILURES {
+            assert_eq!(throttle.begin(SOMEBODY, now), Ok(()));
+            throttle.succeeded(SOMEBODY);
+        }
     }
 
     #[test]
@@ -92,8 +131,8 @@ mod tests {
         let throttle = Throttle::default();
         let now = Instant::now();
         for number in 0..3_000_u32 {
-            throttle.failed(IpAddr::V4(number.into()), now);
+            assert_eq!(throttle.begin(IpAddr::V4(number.into()), now), Ok(()));
         }
-        assert!(throttle.failures.lock().unwrap().len() <= MAX_ADDRESSES);
+        assert!(throttle.failures().len() <= MAX_ADDRESSES);
     }
 }

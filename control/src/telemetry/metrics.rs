@@ -84,7 +84,7 @@ pub(super) fn describe() {
     describe_counter!(
         LOGINS,
         Unit::Count,
-        "Logins by result: ok, refused, throttled"
+        "Logins by result: ok, refused, throttled, busy, failed"
     );
     describe_gauge!(
         DATABASE_CONNECTIONS,

@@ -131,6 +131,68 @@ async fn guessing_is_throttled() {
     assert_eq!(app.get("/admin/users").await.status, StatusCode::OK);
 }
 
+/// More guesses at once than there are threads to check them.
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_made_at_once_are_throttled_like_those_in_a_row() {
+    let app = TestApp::start().await;
+    let guesses = (0..200).map(|_| app.login(USERNAME, "a guess"));
+    let answers = futures_util::future::join_all(guesses).await;
+    let refused = |code: &str| {
+        let of_code = answers
+            .iter()
+            .filter(|answer| answer.body["error"]["code"] == code);
+        of_code.count()
+    };
+    assert_eq!(refused("wrong_credentials"), 10);
+    assert_eq!(refused("too_many_attempts"), 190);
+    let metrics = reqwest::get(app.ops_url("/metrics")).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let throttled = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("control_logins_total{result=\"throttled\"} "));
+    let throttled: u64 = throttled.unwrap().parse().unwrap();
+    assert!(throttled >= 190, "{throttled}");
+}
+
+/// A browser that saw the challenge would ask for the password itself, and keep
+/// the answer from the console until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_gets_no_challenge() {
+    let app = TestApp::start().await;
+    let login = app
+        .anonymous(Method::POST, "/admin/auth/login")
+        .basic_auth(USERNAME, Some("wrong"))
+        .header("x-requested-with", "console");
+    let answer = answer(login).await;
+    answer.assert_error(401, "wrong_credentials");
+    assert!(!answer.headers.contains_key("www-authenticate"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_case_of_a_scheme_does_not_matter() {
+    let app = TestApp::start().await;
+    let with = |method: Method, path: &str, authorization: String| {
+        answer(
+            app.anonymous(method, path)
+                .header("authorization", authorization),
+        )
+    };
+    let encoded = {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        STANDARD.encode(format!("{USERNAME}:{PASSWORD}"))
+    };
+    for scheme in ["basic", "BASIC"] {
+        let value = format!("{scheme} {encoded}");
+        let login = with(Method::POST, "/admin/auth/login", value).await;
+        assert_eq!(login.status, StatusCode::OK, "{login:?}");
+        let token = login.body["access_token"].as_str().unwrap();
+        for scheme in ["bearer", "BEARER"] {
+            let users = with(Method::GET, "/admin/users", format!("{scheme} {token}")).await;
+            assert_eq!(users.status, StatusCode::OK, "{users:?}");
+        }
+    }
+}
+
 /// A changed password ends the sessions that the old one has opened.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_ends_with_the_password_that_opened_it() {
