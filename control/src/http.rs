@@ -8,12 +8,14 @@ mod auth;
 mod body;
 mod console;
 mod error;
+mod head;
 mod health;
 mod hs256;
 mod observe;
 mod openapi;
 mod page;
 mod proxies;
+mod query;
 mod session;
 mod throttle;
 mod usage;
@@ -72,7 +74,6 @@ pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server
                     .app_data(document.clone())
                     .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
                     .app_data(web::PathConfig::default().error_handler(error::bad_path))
-                    .app_data(web::QueryConfig::default().error_handler(error::bad_query))
                     .service(console::page)
                     .default_service(web::to(openapi::no_such_route))
                     .wrap(
@@ -86,6 +87,7 @@ pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server
                             .add(("x-content-type-options", "nosniff"))
                             .add(("x-frame-options", "DENY")),
                     )
+                    .wrap(from_fn(head::read))
                     .wrap(from_fn(observe::observe))
             })
             .into_app()

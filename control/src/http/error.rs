@@ -5,7 +5,7 @@ use std::fmt;
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError,
-    error::{PathError, QueryPayloadError},
+    error::PathError,
     http::{StatusCode, header},
 };
 use serde::Serialize;
@@ -199,14 +199,6 @@ impl ResponseError for Error {
 
 pub(super) fn bad_path(_error: PathError, _request: &HttpRequest) -> actix_web::Error {
     Error::from(Code::InvalidPath).into()
-}
-
-pub(super) fn bad_query(error: QueryPayloadError, _request: &HttpRequest) -> actix_web::Error {
-    let message = match error {
-        QueryPayloadError::Deserialize(error) => error.to_string(),
-        error => error.to_string(),
-    };
-    Error::with_message(Code::InvalidQuery, message).into()
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub(super) async fn observe(
 fn label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
+        Method::HEAD => "HEAD",
         Method::POST => "POST",
         Method::PUT => "PUT",
         Method::PATCH => "PATCH",

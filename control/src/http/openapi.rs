@@ -140,7 +140,13 @@ impl Document {
             .methods
             .iter()
             .find(|(resource, _)| resource.is_match(path))?;
-        let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+        let names: Vec<_> = methods
+            .iter()
+            .flat_map(|method| match *method {
+                Method::GET => vec!["GET", "HEAD"],
+                _ => vec![method.as_str()],
+            })
+            .collect();
         Some(names.join(", "))
     }
 }

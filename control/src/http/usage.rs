@@ -10,6 +10,7 @@ use super::{
     State,
     error::{Code, Error},
     page::page,
+    query::Query,
 };
 use crate::{
     page::Cursor,
@@ -95,7 +96,7 @@ struct OutcomeTotals {
 #[get("/usage")]
 pub(super) async fn read(
     state: web::Data<State>,
-    query: web::Query<ReadUsage>,
+    Query(query): Query<ReadUsage>,
 ) -> Result<HttpResponse, Error> {
     let page = page(query.limit, query.cursor.as_deref())?;
     let (from, to) = range(query.from, query.to, Utc::now())?;

@@ -11,6 +11,7 @@ use super::{
     body::{Body, line, present, prose},
     error::{Code, Error, ErrorBody},
     page::page,
+    query::Query,
 };
 use crate::{
     page::Cursor,
@@ -80,16 +81,18 @@ struct ChangeUser {
 #[get("/users")]
 pub(super) async fn list(
     state: web::Data<State>,
-    query: web::Query<ListUsers>,
+    Query(query): Query<ListUsers>,
 ) -> Result<HttpResponse, Error> {
-    let query = query.into_inner();
     let page = page(query.limit, query.cursor.as_deref())?;
     let search = query.search.filter(|search| !search.is_empty());
     if search
         .as_deref()
         .is_some_and(|search| search.contains('\0'))
     {
-        return Err(Code::InvalidQuery.into());
+        return Err(Error::with_message(
+            Code::InvalidQuery,
+            "search must not have the character NUL.",
+        ));
     }
     let filter = Filter {
         search,

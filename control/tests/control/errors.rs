@@ -24,14 +24,14 @@ async fn every_refusal_has_a_code() {
 
     let wrong_method = app.delete("/admin/users").await;
     wrong_method.assert_error(405, "method_not_allowed");
-    assert_eq!(wrong_method.headers["allow"], "GET, POST");
+    assert_eq!(wrong_method.headers["allow"], "GET, HEAD, POST");
     let wrong_method = app.post("/health", serde_json::json!({})).await;
     wrong_method.assert_error(405, "method_not_allowed");
     let wrong_method = app.delete("/").await;
     wrong_method.assert_error(405, "method_not_allowed");
     let put = answer(app.request(Method::PUT, &format!("/admin/users/{user}"))).await;
     put.assert_error(405, "method_not_allowed");
-    assert_eq!(put.headers["allow"], "GET, PATCH, DELETE");
+    assert_eq!(put.headers["allow"], "GET, HEAD, PATCH, DELETE");
 
     let raw = |body: Vec<u8>| {
         let request = app.request(Method::POST, "/admin/users");
@@ -59,6 +59,45 @@ async fn every_refusal_has_a_code() {
     raw(deep.into_bytes())
         .await
         .assert_error(400, "invalid_body");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_query_is_answered_with_the_name_of_the_parameter() {
+    let app = TestApp::start().await;
+    for (path, parameter) in [
+        ("/admin/users?limit=abc", "limit"),
+        ("/admin/users?search=a&limit=-1", "limit"),
+        ("/admin/users?limit=1&status=asleep", "status"),
+        ("/admin/users?limit=1&limit=2", "limit"),
+        ("/admin/users?search=%00", "search"),
+        ("/admin/users?colour=red", "colour"),
+        ("/admin/usage?from=2026-01-01", "from"),
+        ("/admin/usage?user_id=7&to=2026-01-01T00:00:00Z", "user_id"),
+    ] {
+        let answer = app.get(path).await;
+        answer.assert_error(400, "invalid_query");
+        let message = answer.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(parameter), "{path}: {message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_answers_what_get_does_without_its_body() {
+    let app = TestApp::start().await;
+    for (path, status) in [
+        ("/", 200),
+        ("/health", 200),
+        ("/admin/users", 200),
+        ("/nonsense", 404),
+    ] {
+        let get = app.get(path).await;
+        let head = answer(app.request(Method::HEAD, path)).await;
+        assert_eq!(head.status, status, "{path}");
+        assert_eq!(head.body, serde_json::Value::Null, "{path}");
+        for name in ["content-type", "content-length"] {
+            assert_eq!(head.headers[name], get.headers[name], "{path}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
