@@ -8,7 +8,7 @@ use tokio_postgres::{
     Client, Config, Connection, Socket, config::TargetSessionAttrs, tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::tls::Trust;
 
@@ -50,8 +50,14 @@ impl FromStr for DatabaseUrl {
                 url.scheme()
             )));
         }
+        // To Postgres a plus is a plus; in forms it is a space.
+        let query = url.query().map(|query| query.replace('+', "%2B"));
+        url.set_query(query.as_deref());
         let (trust, rest) = Trust::take_from(&url)?;
-        url.query_pairs_mut().clear().extend_pairs(rest);
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(rest)
+            .finish();
+        url.set_query(Some(&query.replace('+', "%20")));
         let (_, after_scheme) = url
             .as_str()
             .split_once("://")
@@ -159,6 +165,16 @@ mod tests {
             let error = text.parse::<DatabaseUrl>().unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn parameters_reach_postgres_as_they_are() {
+        let url: DatabaseUrl =
+            "postgres://me@db/proxy?options=-c%20search_path%3Dpublic&user=a+b%26c"
+                .parse()
+                .unwrap();
+        assert_eq!(url.config.get_options(), Some("-c search_path=public"));
+        assert_eq!(url.config.get_user(), Some("a+b&c"));
     }
 
     #[test]
