@@ -17,9 +17,6 @@ use crate::{
     store::usage::{self, Filter, Sums, Usage},
 };
 
-/// Clients choose the names of models; a list of them must end somewhere.
-const MAX_MODELS: usize = 100;
-
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -126,7 +123,6 @@ pub(super) async fn read(
     for sum in sums {
         report.add(sum);
     }
-    report.by_model.truncate(MAX_MODELS);
     Ok(HttpResponse::Ok().json(report))
 }
 

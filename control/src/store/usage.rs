@@ -17,6 +17,9 @@ use crate::page::{Cursor, Page};
 /// Partitions are made this many months before they are needed.
 const MONTHS_AHEAD: u32 = 3;
 
+/// Clients choose the names of models; a list of them must end somewhere.
+const MAX_SUMS: i64 = 100;
+
 /// An event that is fit to be stored; its fields are the table's columns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NewUsage {
@@ -150,10 +153,15 @@ pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> R
     Ok(inserted.into_iter().map(|row| row.event_id).collect())
 }
 
-/// Sums over all requests, and by model, by provider and by outcome.
+/// Sums over all requests, and by model, by provider and by outcome: of each
+/// label the values with the most requests, [`MAX_SUMS`] at most.
 pub async fn sums(connection: &mut AsyncPgConnection, filter: &Filter) -> Result<Vec<Sums>> {
     let sums = diesel::sql_query(
-        "select
+        "select * from (select
+            row_number() over (
+                partition by grouping(model, provider, outcome)
+                order by count(*) desc, model, provider, outcome
+            ) as place,
             case when grouping(model) = 0 then model end as model,
             case when grouping(provider) = 0 then coalesce(provider, 'none') end as provider,
             case when grouping(outcome) = 0 then outcome end as outcome,
@@ -167,13 +175,15 @@ pub async fn sums(connection: &mut AsyncPgConnection, filter: &Filter) -> Result
         where started_at >= $1 and started_at < $2
           and ($3 is null or user_id = $3)
           and ($4 is null or access_key_id = $4)
-        group by grouping sets ((), (model), (provider), (outcome))
-        order by requests desc, model, provider, outcome",
+        group by grouping sets ((), (model), (provider), (outcome))) as sums
+        where place <= $5
+        order by place",
     )
     .bind::<Timestamptz, _>(filter.from_inclusive)
     .bind::<Timestamptz, _>(filter.to_exclusive)
     .bind::<Nullable<SqlUuid>, _>(filter.user_id)
     .bind::<Nullable<SqlUuid>, _>(filter.access_key_id)
+    .bind::<BigInt, _>(MAX_SUMS)
     .load(connection)
     .await?;
     Ok(sums)

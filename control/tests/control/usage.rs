@@ -107,6 +107,25 @@ async fn usage_is_summed_by_model_provider_and_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_many_models_the_most_used_are_listed_and_all_are_counted() {
+    let app = TestApp::start().await;
+    let of_model = |model: String| UsageEvent { model, ..event() };
+    let rare = (0..150).map(|number| of_model(format!("rare-{number:03}")));
+    let often = (0..3).map(|_| of_model("used-often".to_owned()));
+    let mut push = Push::open(app.running.grpc_addr).await;
+    push.deliver(rare.chain(often).collect()).await.unwrap();
+
+    let report = app.get("/admin/usage").await.body;
+    assert_eq!(report["totals"]["requests"], 153);
+    assert_eq!(report["by_provider"][0]["requests"], 153);
+    let models = report["by_model"].as_array().unwrap();
+    assert_eq!(models.len(), 100);
+    assert_eq!(models[0]["model"], "used-often");
+    assert_eq!(models[0]["requests"], 3);
+    assert_eq!(models[99]["model"], "rare-098");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_hold_every_request_once_newest_first() {
     let app = TestApp::start().await;
     let now = chrono::Utc::now();
