@@ -1,7 +1,7 @@
 //! `claude-code-control`: reads its settings and does one of a few things.
 
 use std::{
-    io::{self, BufRead, IsTerminal},
+    io::{self, BufRead, ErrorKind, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -16,8 +16,8 @@ use control::{
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// `EX_USAGE` of sysexits.h.
-const UNUSABLE_SETTINGS: u8 = 64;
+/// A setting that cannot be used: `EX_CONFIG` of sysexits(3).
+const BAD_SETTING: u8 = 78;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -29,14 +29,19 @@ async fn main() -> ExitCode {
         }
         Err(Unusable::Invalid(line)) => {
             eprintln!("claude-code-control: {line}");
-            return ExitCode::from(UNUSABLE_SETTINGS);
+            return ExitCode::from(BAD_SETTING);
         }
+    };
+    let failure = match cli.command {
+        // It serves, or it does not start: a port is taken, a certificate is none.
+        Command::Serve(_) => ExitCode::from(BAD_SETTING),
+        _ => ExitCode::FAILURE,
     };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("claude-code-control: {error:#}");
-            ExitCode::FAILURE
+            failure
         }
     }
 }
@@ -51,12 +56,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             telemetry::start_logs(&cli.log)?;
             migrate(&database.database_url).await?;
         }
-        Command::Openapi => println!("{}", http::document().to_pretty_json()?),
-        Command::HashPassword => println!("{}", hash_password()?),
+        Command::Openapi => print(&http::document().to_pretty_json()?)?,
+        Command::HashPassword => print(&hash_password()?)?,
         Command::NewEpoch(database) => {
             let store = Store::new(database.database_url)?;
             let epoch = changes::new_epoch(&mut *store.connection().await?).await?;
-            println!("{epoch}");
+            print(&epoch.to_string())?;
         }
     }
     Ok(())
@@ -73,6 +78,15 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     running.shutdown().await;
     Ok(())
+}
+
+/// Who has read enough may leave (`| head -1`).
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("write to standard output"),
+    }
 }
 
 fn hash_password() -> anyhow::Result<String> {

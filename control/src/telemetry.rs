@@ -5,22 +5,42 @@ pub mod metrics;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-use crate::settings::{Log, LogFormat};
+use crate::settings::{Log, LogFormat, LogLevel};
 
 /// Starts writing logs to standard output.
 ///
 /// # Errors
 /// When logging was started before.
 pub fn start_logs(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.log_level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    let started = match log.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Pretty => builder.try_init(),
+    let registry = tracing_subscriber::registry().with(filter(log.log_level));
+    match log.log_format {
+        LogFormat::Json => registry
+            .with(fmt::layer().json().flatten_event(true))
+            .try_init()?,
+        LogFormat::Pretty => registry.with(fmt::layer()).try_init()?,
+    }
+    Ok(())
+}
+
+/// The level holds for our own crate; libraries warn at most.
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     };
-    started.map_err(|error| anyhow::anyhow!("start the logs: {error}"))
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("control", level)
 }
 
 /// The process's metrics. There is one recorder per process, so that several

@@ -84,13 +84,14 @@ async fn a_bad_setting_ends_the_process_with_one_line_that_names_it() {
         ("PROXY_SYNC_TLS_CERT", "/dev/null"),
         ("PROXY_PUBLIC_URL", "proxy"),
         ("PROXY_LOG_FORMAT", "xml"),
-        ("PROXY_LOG_LEVEL", "control=loud"),
+        ("PROXY_LOG_LEVEL", "loud"),
+        ("PROXY_LOG_LEVEL", "info,control=debug"),
     ] {
         let mut command = control();
         command.arg("serve").envs(SETTINGS).env(variable, value);
         let output = output(command).await;
         let line = output.stderr;
-        assert_eq!(output.code, Some(64), "{variable}={value}: {line}");
+        assert_eq!(output.code, Some(78), "{variable}={value}: {line}");
         assert_eq!(line.lines().count(), 1, "{line}");
         assert!(line.contains(variable), "{variable}={value}: {line}");
         assert!(!line.contains("hunter22"), "a secret is shown: {line}");
@@ -104,7 +105,7 @@ async fn missing_settings_are_all_named_at_once() {
     command.arg("serve");
     let output = output(command).await;
     let line = output.stderr;
-    assert_eq!(output.code, Some(64));
+    assert_eq!(output.code, Some(78));
     assert_eq!(line.lines().count(), 1, "{line}");
     for variable in [
         "PROXY_DATABASE_URL",
@@ -129,7 +130,7 @@ async fn half_of_a_certificate_is_refused() {
         .env("PROXY_SYNC_TLS_CERT", pem.path());
     let output = output(command).await;
     let line = output.stderr;
-    assert_eq!(output.code, Some(64), "{line}");
+    assert_eq!(output.code, Some(78), "{line}");
     assert!(line.contains("PROXY_SYNC_TLS_KEY"), "{line}");
 }
 
@@ -145,7 +146,7 @@ async fn a_certificate_that_is_none_is_named() {
         .env("PROXY_SYNC_TLS_KEY", pem.path());
     let output = output(command).await;
     let line = output.stderr;
-    assert!(output.code != Some(0));
+    assert_eq!(output.code, Some(78));
     assert!(line.contains("PROXY_SYNC_TLS_CERT"), "{line}");
 }
 
@@ -160,12 +161,43 @@ async fn a_taken_port_is_named() {
         .env("PROXY_GRPC_ADDR", &address);
     let output = output(command).await;
     let line = output.stderr;
-    assert!(output.code != Some(0));
+    assert_eq!(output.code, Some(78));
     assert_eq!(line.lines().count(), 1, "{line}");
     assert!(
         line.contains("PROXY_GRPC_ADDR") && line.contains(&address),
         "{line}"
     );
+}
+
+#[test]
+fn a_reader_that_has_left_is_no_failure_and_a_full_disk_is() {
+    for subcommand in ["openapi", "hash-password"] {
+        let run = |stdout: Stdio| {
+            let mut child = control()
+                .arg(subcommand)
+                .stdin(Stdio::piped())
+                .stdout(stdout)
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // Who does not read it may be gone.
+            let _gone = child.stdin.take().unwrap().write_all(b"a password\n");
+            let output = child.wait_with_output().unwrap();
+            (
+                output.status.code(),
+                String::from_utf8(output.stderr).unwrap(),
+            )
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(writer.into()), (Some(0), String::new()));
+
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let (code, line) = run(full.into());
+        assert_eq!(code, Some(1), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(line.contains("standard output"), "{line}");
+    }
 }
 
 #[tokio::test]
@@ -249,6 +281,35 @@ async fn serve_waits_for_the_database_and_ends_well_on_sigterm() {
     assert_eq!(status.code(), Some(0));
     let again = lines.filter(|line| line["message"] == "database.waiting");
     assert_eq!(again.count(), 0, "it says once what it waits for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_level_holds_for_us_and_libraries_are_quiet() {
+    let (log, writer) = std::io::pipe().unwrap();
+    let mut command = control();
+    command
+        .arg("serve")
+        .envs(SETTINGS)
+        .env("PROXY_LOG_LEVEL", "trace")
+        .stdout(writer);
+    let process = Process::spawn(&mut command, Signal::SIGTERM, None).unwrap();
+    drop(command);
+    let mut lines = BufReader::new(log)
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap())
+        .inspect(|line| {
+            let is_ours = line["target"].as_str().unwrap().starts_with("control");
+            let is_bad = line["level"] == "WARN" || line["level"] == "ERROR";
+            assert!(is_ours || is_bad, "{line}");
+        });
+    let started = lines.find(|line| line["message"] == "control.started");
+    let admin = started.unwrap()["admin_addr"].as_str().unwrap().to_owned();
+    let health = http_client().get(format!("http://{admin}/health"));
+    assert_eq!(health.send().await.unwrap().status(), 200);
+    let answered = lines.find(|line| line["message"] == "http.answered");
+    assert_eq!(answered.unwrap()["level"], "DEBUG");
+    process.stop().unwrap();
+    eventually(process.exited()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
