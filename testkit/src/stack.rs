@@ -67,7 +67,8 @@ pub struct ProxyAddresses {
 pub struct Blueprint {
     pub programs: Programs,
     pub secrets: Secrets,
-    /// What the processes get from us beside their own settings.
+    pub admin_username: String,
+    /// What the processes get from us beside their own settings, which win.
     pub environment: Vec<(OsString, OsString)>,
     /// Where the logs go.
     pub folder: PathBuf,
@@ -157,7 +158,7 @@ impl Blueprint {
             ("PROXY_ADMIN_ADDR", addresses.admin.to_string()),
             ("PROXY_GRPC_ADDR", addresses.grpc.to_string()),
             ("PROXY_CONTROL_OPS_ADDR", addresses.ops.to_string()),
-            ("PROXY_ADMIN_USERNAME", ADMIN_USERNAME.to_owned()),
+            ("PROXY_ADMIN_USERNAME", self.admin_username.clone()),
             (
                 "PROXY_ADMIN_PASSWORD_HASH",
                 secrets.admin_password_hash.clone(),
@@ -251,6 +252,7 @@ impl Stack {
         let blueprint = Blueprint {
             secrets: Secrets::generate(&programs)?,
             programs,
+            admin_username: ADMIN_USERNAME.to_owned(),
             environment: Vec::new(),
             folder: folder.path().to_owned(),
         };

@@ -105,6 +105,7 @@ impl System {
         let blueprint = Blueprint {
             secrets: Secrets::generate(&programs)?,
             programs,
+            admin_username: ADMIN_USERNAME.to_owned(),
             environment: Vec::new(),
             folder: logs.clone(),
         };

@@ -24,8 +24,19 @@ use crate::{
     traffic,
 };
 
+/// Variables that the launcher makes itself; a user's own have no effect.
+const OURS: [&str; 6] = [
+    "PROXY_DATABASE_URL",
+    "PROXY_CONTROL_URL",
+    "PROXY_KEY_HASHER_SECRET",
+    "PROXY_SYNC_TOKEN",
+    "PROXY_JWT_SECRET",
+    "PROXY_ADMIN_PASSWORD_HASH",
+];
+
 /// Where things listen: on this machine only, unless told otherwise. All other
-/// variables of the proxy and of control are passed on to them.
+/// variables of the proxy and of control are passed on to them, but those that
+/// hold the parts together ([`OURS`]).
 #[derive(Debug, Args)]
 pub(crate) struct Settings {
     /// Clients.
@@ -46,6 +57,12 @@ pub(crate) struct Settings {
     /// Where the simulated API of `demo` listens.
     #[arg(long, env = "SIMULATOR_ADDR", default_value = "127.0.0.1:8090")]
     simulator_addr: SocketAddr,
+    /// Who signs in to the console.
+    #[arg(long, env = "PROXY_ADMIN_USERNAME", default_value = ADMIN_USERNAME)]
+    admin_username: String,
+    /// Where developers reach the proxy [default: where it listens]
+    #[arg(long, env = "PROXY_PUBLIC_URL")]
+    public_url: Option<String>,
     /// Where the data, the secrets and the logs are kept [default: .state/run or .state/demo]
     #[arg(long)]
     state: Option<PathBuf>,
@@ -91,6 +108,7 @@ pub(crate) async fn launch(mode: Mode, settings: Settings) -> Result<ExitCode> {
         .unwrap_or_else(|| default_state(mode));
     let state = State::open(folder)?;
     settings.refuse_taken_ports(mode)?;
+    say_what_is_ignored(mode);
     let started = tokio::select! {
         started = start(mode, &settings, &state) => started,
         () = interrupts.next() => return Ok(ExitCode::SUCCESS),
@@ -111,6 +129,7 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
     let blueprint = Blueprint {
         secrets: state.secrets(&programs)?,
         programs,
+        admin_username: settings.admin_username.clone(),
         environment: std::env::vars_os().collect(),
         folder: state.folder.clone(),
     };
@@ -122,11 +141,12 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
     postgres.ensure_database("claude_code_proxy").await?;
 
     let proxy_url = stack::url(settings.listen_addr);
+    let public_url = settings.public_url.as_ref().unwrap_or(&proxy_url);
     let control = blueprint
         .control(
             &settings.control_addresses(),
             &postgres.url("claude_code_proxy"),
-            &proxy_url,
+            public_url,
         )
         .start()?;
     let simulator = match mode {
@@ -153,7 +173,7 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
 
     let admin_url = stack::url(settings.admin_addr);
     let password = &blueprint.secrets.admin_password;
-    let admin = Admin::sign_in(&admin_url, ADMIN_USERNAME, password).await?;
+    let admin = Admin::sign_in(&admin_url, &settings.admin_username, password).await?;
     let members = state.members(mode.members(), &admin).await?;
     admin.until_in_force(1).await?;
     let member = members.first().context("no first user")?;
@@ -164,7 +184,7 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
         let count = traffic::send(&proxy_url, &members).await?;
         eprintln!("Sent {count} requests of {} users.", members.len());
     }
-    let greeting = greeting(mode, &state.folder, &admin_url, password, usable.as_deref());
+    let greeting = greeting(mode, state, &admin_url, &blueprint, usable.as_deref());
     Ok((system, greeting))
 }
 
@@ -203,9 +223,9 @@ fn simulator(blueprint: &Blueprint, address: SocketAddr) -> Recipe {
 
 fn greeting(
     mode: Mode,
-    folder: &Path,
+    state: &State,
     console: &str,
-    password: &str,
+    blueprint: &Blueprint,
     base_url: Option<&str>,
 ) -> String {
     let client = match (mode, base_url) {
@@ -227,12 +247,27 @@ fn greeting(
     format!(
         "\nClaude Code Proxy is running.\n\n  \
          Console   {console}\n  \
-         User      {ADMIN_USERNAME}\n  \
-         Password  {password}\n\n\
+         User      {}\n  \
+         Password  {}\n\n\
          {client}\n\n\
          Everything is kept in {}. Ctrl-C stops everything.\n",
-        shortened(folder).display()
+        blueprint.admin_username,
+        blueprint.secrets.admin_password,
+        shortened(&state.folder).display()
     )
+}
+
+/// A variable without effect is a riddle, unless we say so.
+fn say_what_is_ignored(mode: Mode) {
+    let in_demo = (mode == Mode::Demo).then_some("PROXY_PLAN_API_URL");
+    for variable in OURS.into_iter().chain(in_demo) {
+        if std::env::var_os(variable).is_some() {
+            eprintln!(
+                "{variable} has no effect here: make {} sets it itself.",
+                mode.name()
+            );
+        }
+    }
 }
 
 impl Settings {
