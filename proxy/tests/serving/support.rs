@@ -82,7 +82,10 @@ impl Rig {
 
     /// A rig whose proxy has heard nothing from control yet.
     pub(crate) async fn unready(simulator: Simulator, settings: &[&str]) -> Self {
-        let control = Control::start().await;
+        Self::beside(Control::start().await, simulator, settings).await
+    }
+
+    pub(crate) async fn beside(control: Control, simulator: Simulator, settings: &[&str]) -> Self {
         let url = simulator.url();
         let control_url = control.url();
         let usual = [

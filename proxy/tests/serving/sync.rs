@@ -2,10 +2,11 @@
 
 use proto::sync::Kind;
 use testkit::anthropic::Simulator;
+use tonic::transport::{Certificate, Identity};
 
 use crate::support::{
     KEY_ID, Rig,
-    control::{access_key, name, position, user, user_and_key},
+    control::{Control, access_key, name, position, user, user_and_key},
     key, other_key, question,
 };
 
@@ -123,6 +124,45 @@ async fn usage_without_an_acknowledgement_is_sent_again_unchanged() {
     push.acknowledge(1).await;
     let report = rig.control.reported(|report| report.usage_pending == 0);
     assert_eq!(report.await.usage_dropped, 0);
+}
+
+#[tokio::test]
+async fn control_is_spoken_to_over_mutual_tls_when_configured() {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let ca_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let issue = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    };
+    let (cert, private) = issue("127.0.0.1");
+    let identity = Identity::from_pem(cert, private);
+    let control = Control::start_tls(identity, Certificate::from_pem(&ca_pem)).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (cert, private) = issue("proxy");
+    let settings = [
+        format!("--sync-tls-ca={}", file("ca.pem", &ca_pem)),
+        format!("--sync-tls-cert={}", file("cert.pem", &cert)),
+        format!("--sync-tls-key={}", file("key.pem", &private)),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let simulator = Simulator::start().await.unwrap();
+    let mut rig = Rig::beside(control, simulator, &settings).await;
+    let mut watch = rig.control.watched().await;
+    watch.snapshot(1, user_and_key()).await;
+    rig.control.applied(1).await;
+    assert_eq!(status(&rig, &key()).await, 200);
+    rig.control.event().await;
 }
 
 #[tokio::test]

@@ -24,7 +24,10 @@ use tokio::{
 };
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
 
 use super::{KEY_ID, SYNC_TOKEN, USER, hash, key};
 
@@ -109,6 +112,17 @@ pub(crate) fn position(revision: u64) -> Position {
 
 impl Control {
     pub(crate) async fn start() -> Self {
+        Self::with("http", Server::builder()).await
+    }
+
+    /// One that speaks TLS only, and only to proxies with a certificate of `ca`.
+    pub(crate) async fn start_tls(identity: Identity, ca: Certificate) -> Self {
+        let tls = ServerTlsConfig::new().identity(identity).client_ca_root(ca);
+        let server = Server::builder().tls_config(tls).unwrap();
+        Self::with("https", server).await
+    }
+
+    async fn with(scheme: &str, mut server: Server) -> Self {
         let (watches_to, watches) = mpsc::channel(8);
         let (pushes_to, pushes) = mpsc::channel(8);
         let shared = Arc::new(Shared {
@@ -119,9 +133,10 @@ impl Control {
             pushing: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("{scheme}://127.0.0.1:{port}");
         let stop = CancellationToken::new();
-        let server = Server::builder()
+        let server = server
             .add_service(ConfigServiceServer::with_interceptor(
                 Service(shared.clone()),
                 check_token,
