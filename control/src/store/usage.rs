@@ -154,7 +154,7 @@ pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> R
 }
 
 /// Sums over all requests, and by model, by provider and by outcome: of each
-/// label the values with the most requests, [`MAX_SUMS`] at most.
+/// label the values with the most requests, `MAX_SUMS` at most.
 pub async fn sums(connection: &mut AsyncPgConnection, filter: &Filter) -> Result<Vec<Sums>> {
     let sums = diesel::sql_query(
         "select * from (select
