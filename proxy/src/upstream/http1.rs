@@ -35,11 +35,10 @@ use crate::tasks::Tasks;
 /// A socket, with or without TLS.
 pub type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// Room for an answer's head; bodies are read in growing steps up to this.
+/// Room for an answer's head, of a hundred headers at most; bodies are read in
+/// growing steps up to this. Room for more headers would be taken anew for every
+/// answer.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-
-/// More than a hundred come where several networks add theirs.
-const MAX_HEADERS: usize = 256;
 
 /// Upstreams close idle connections after a minute or more; ours go first, so
 /// that a request seldom meets a closed one.
@@ -88,7 +87,6 @@ impl Http1 {
     pub async fn handshake(io: Io) -> hyper::Result<Self> {
         let (sender, connection) = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS)
             .handshake(io)
             .await?;
         Ok(Self {

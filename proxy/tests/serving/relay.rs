@@ -357,14 +357,14 @@ async fn strange_framing_of_the_upstream_is_made_straight() {
     assert_eq!(answer.body, body);
 
     // Many and long headers are an answer like any other.
-    let headers = format!("x-long: {}\r\n", "y".repeat(20_000)) + &"x-many: z\r\n".repeat(150);
+    let headers = format!("x-long: {}\r\n", "y".repeat(20_000)) + &"x-many: z\r\n".repeat(90);
     rig.simulator.script().then(Reply::raw(format!(
         "HTTP/1.1 200 OK\r\n{headers}content-length: {}\r\n\r\n{body}",
         body.len()
     )));
     let answer = client.post(&messages(), &question(false)).await;
     assert_eq!(answer.body, body);
-    assert_eq!(answer.headers.get_all("x-many").iter().count(), 150);
+    assert_eq!(answer.headers.get_all("x-many").iter().count(), 90);
 
     let switching = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n";
     rig.simulator.script().then(Reply::raw(switching));

@@ -37,11 +37,7 @@ pub(crate) struct Answer {
 impl Client {
     pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).await.unwrap();
-        let (sender, connection) = http1::Builder::new()
-            .max_headers(300)
-            .handshake(TokioIo::new(stream))
-            .await
-            .unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         #[expect(clippy::disallowed_methods, reason = "a connection ends with its test")]
         tokio::spawn(connection);
         Self {
