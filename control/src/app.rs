@@ -95,6 +95,8 @@ impl App {
         tasks.spawn(serve_http("ops", ops_server));
         tasks.spawn(serve_http("admin", admin_server));
         tasks.spawn(grpc::serve(grpc, grpc_listener, tasks.stopping()));
+        // Before the work: what it says about the database comes after this.
+        tracing::info!(%admin_addr, %grpc_addr, %ops_addr, "control.started");
         tasks.spawn_until_stop(work(
             tasks.clone(),
             store,
@@ -103,7 +105,6 @@ impl App {
             pace,
             settings.usage_retention_days,
         ));
-        tracing::info!(%admin_addr, %grpc_addr, %ops_addr, "control.started");
         Ok(Running {
             admin_addr,
             grpc_addr,
