@@ -67,9 +67,10 @@ impl Splitter {
 
     fn keep(&mut self, part: &[u8]) {
         if self.line.len() + part.len() > MAX_LINE_BYTES {
-            // One byte tells that the line is not empty.
             self.is_skipping = true;
-            self.line.truncate(1);
+            // Stands for what is not kept: an empty line would end the event.
+            self.line.clear();
+            self.line.push(b':');
             return;
         }
         self.line.extend_from_slice(part);
@@ -184,6 +185,19 @@ mod tests {
             splitter.push(&piece, |_| {}).unwrap();
             assert!(splitter.line.len() <= MAX_LINE_BYTES);
         }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_in_one_piece_does_not_end_its_event() {
+        let mut splitter = Splitter::default();
+        let mut seen = Vec::new();
+        let long = vec![b'x'; MAX_LINE_BYTES + 1];
+        assert!(splitter.push(&long, |_| {}).is_err());
+        let rest = b"\ndata: of the same event\n\ndata: next\n\n";
+        splitter
+            .push(rest, |event| seen.push(event.data.to_vec()))
+            .unwrap();
+        assert_eq!(seen, [b"next"]);
     }
 
     #[test]
