@@ -115,9 +115,7 @@ impl Relay {
             Poll::Pending => Poll::Pending,
         }
     }
-}
 
-impl Relay {
     /// When the upstream has nothing more to say: was it all?
     fn look_for_the_end(&mut self) {
         if !self.flow.is_end() {

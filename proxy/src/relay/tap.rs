@@ -60,7 +60,7 @@ impl Tap {
 
     /// The upstream has ended its answer.
     pub fn end(&mut self) {
-        let Some(mut record) = self.take() else {
+        let Some(mut record) = self.record.take() else {
             return;
         };
         let is_readable = match self.meter.end() {
@@ -83,20 +83,16 @@ impl Tap {
 
     /// The answer ends with an error.
     pub fn broken(&mut self, error: &Error) {
-        if let Some(mut record) = self.take() {
+        if let Some(mut record) = self.record.take() {
             record.reads(std::mem::take(&mut self.meter.reading));
             record.failed(error);
         }
-    }
-
-    fn take(&mut self) -> Option<Record> {
-        self.record.take()
     }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        if let Some(mut record) = self.take() {
+        if let Some(mut record) = self.record.take() {
             record.reads(std::mem::take(&mut self.meter.reading));
         }
     }
