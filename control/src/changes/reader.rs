@@ -219,8 +219,8 @@ fn resource(row: SyncedResource) -> Result<Resource, Unsendable> {
             key_hash: row.key_hash.ok_or_else(|| broken("it has no hash"))?,
             expires_at: row.expires_at.map(timestamp),
         }),
-        Kind::User => Spec::User(User {}),
-        Kind::Unspecified => return Err(broken("there is no such kind")),
+        Kind::User => Spec::User(User::default()),
+        _ => return Err(broken("there is no such kind")),
     };
     Ok(Resource {
         name: Some(name),

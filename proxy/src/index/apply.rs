@@ -179,7 +179,7 @@ fn name(wire: &ResourceName) -> Name {
 fn understand(name: &ResourceName, spec: Option<resource::Spec>) -> Result<Understood, Nonsense> {
     match (name.kind(), spec) {
         (Kind::Unspecified, _) => Err(Nonsense::Kind(name.kind)),
-        (Kind::User, Some(resource::Spec::User(sync::User {}))) => Ok(Understood::User),
+        (Kind::User, Some(resource::Spec::User(sync::User { .. }))) => Ok(Understood::User),
         (Kind::AccessKey, Some(resource::Spec::AccessKey(key))) => access_key(&name.id, &key),
         _ => Err(Nonsense::Spec),
     }
@@ -215,7 +215,7 @@ mod tests {
         Resource {
             name: Some(resource_name(Kind::User, id)),
             version,
-            spec: Some(resource::Spec::User(sync::User {})),
+            spec: Some(resource::Spec::User(sync::User::default())),
         }
     }
 

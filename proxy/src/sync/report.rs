@@ -62,5 +62,6 @@ fn report(sync: &Sync) -> ReportRequest {
         usage_pending: backlog.pending as u64,
         usage_dropped: backlog.dropped,
         active_streams: sync.journal.active(),
+        lessons: Vec::new(),
     }
 }

@@ -83,7 +83,7 @@ pub(crate) fn user(version: u64) -> Resource {
     Resource {
         name: Some(name(Kind::User, USER)),
         version,
-        spec: Some(resource::Spec::User(User {})),
+        spec: Some(resource::Spec::User(User::default())),
     }
 }
 
