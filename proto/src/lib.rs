@@ -9,6 +9,7 @@ pub mod access_key;
 pub mod bedrock_credential;
 pub mod digest;
 pub mod line;
+pub mod region;
 pub mod sealed;
 
 /// The generated messages and services.

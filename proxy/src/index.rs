@@ -13,10 +13,10 @@ use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, TimeDelta, Utc};
-use imbl::{HashMap, HashSet};
+use imbl::HashMap;
 use proto::{
     access_key::KeyHash,
-    sync::{Position, Rejection},
+    sync::{BedrockApi, Position, Rejection, RoutingStrategy},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -30,9 +30,16 @@ pub struct Index {
     /// None: nothing was ever received, nobody is known.
     position: Option<Position>,
     keys: HashMap<KeyHash, Arc<AccessKey>>,
+    /// By id.
+    users: HashMap<Arc<str>, User>,
+    /// By the id of their access key.
+    bedrock_keys: HashMap<Arc<str>, Arc<BedrockKey>>,
+    /// By the model that clients ask for.
+    mappings: HashMap<Arc<str>, Arc<ModelMapping>>,
+    /// What Bedrock refuses: features by where, and by the resource's id.
+    refused: HashMap<Scope, HashMap<Arc<str>, Arc<str>>>,
     /// Every resource that was received, with what is needed to take it back.
     held: HashMap<Name, Held>,
-    users: HashSet<Arc<str>>,
     rejected: HashMap<Name, Rejection>,
     /// XOR of [`proto::digest::of`] over `held`.
     digest: u64,
@@ -44,8 +51,18 @@ pub(crate) type Name = (i32, Arc<str>);
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     version: u64,
-    /// Where an access key's entry is in `keys`; none for other kinds.
-    key_hash: Option<KeyHash>,
+    /// None for what was not understood.
+    entry: Option<Entry>,
+}
+
+/// Where a resource's entry is.
+#[derive(Debug, Clone)]
+enum Entry {
+    AccessKey(KeyHash),
+    User,
+    BedrockKey(Arc<str>),
+    ModelMapping(Arc<str>),
+    ModelCapability(Scope),
 }
 
 /// Somebody's key, as requests need it.
@@ -55,6 +72,44 @@ pub struct AccessKey {
     pub user_id: Arc<str>,
     pub expires_at: Option<DateTime<Utc>>,
 }
+
+/// Somebody who owns access keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    pub routing_strategy: RoutingStrategy,
+}
+
+/// With what an access key reaches Bedrock: sealed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BedrockKey {
+    pub id: Arc<str>,
+    pub access_key_id: Arc<str>,
+    pub version: u64,
+    pub region: Arc<str>,
+    pub sealed: Box<[u8]>,
+    /// The access key that sealing bound it to.
+    pub sealed_for: Box<str>,
+}
+
+/// Which Bedrock model answers for a model that clients ask for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ModelMapping {
+    pub id: Arc<str>,
+    pub claude_model: Arc<str>,
+    pub bedrock_model: Box<str>,
+    /// None: as the settings say.
+    pub bedrock_api: Option<BedrockApi>,
+}
+
+/// Where something is refused; `*` is everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Scope {
+    region: Arc<str>,
+    model: Arc<str>,
+}
+
+/// Every region, every model.
+const ANY: &str = "*";
 
 /// Hands out the newest [`Index`], and tells when it was last known to be new.
 #[derive(Debug)]
@@ -73,7 +128,38 @@ impl Index {
         let expired = key
             .expires_at
             .is_some_and(|expires_at| expires_at + CLOCK_SKEW <= now);
-        (!expired && self.users.contains(&key.user_id)).then_some(key)
+        (!expired && self.users.contains_key(&key.user_id)).then_some(key)
+    }
+
+    pub fn user(&self, id: &str) -> Option<User> {
+        self.users.get(id).copied()
+    }
+
+    pub fn bedrock_key(&self, access_key_id: &str) -> Option<&Arc<BedrockKey>> {
+        self.bedrock_keys.get(access_key_id)
+    }
+
+    pub fn mapping(&self, claude_model: &str) -> Option<&Arc<ModelMapping>> {
+        self.mappings.get(claude_model)
+    }
+
+    pub fn mappings(&self) -> impl Iterator<Item = &Arc<ModelMapping>> {
+        self.mappings.values()
+    }
+
+    /// The features that Bedrock refuses from this model in this region.
+    pub fn refused(&self, region: &str, model: &str) -> impl Iterator<Item = &Arc<str>> {
+        let scopes = [(region, model), (region, ANY), (ANY, model), (ANY, ANY)];
+        scopes.into_iter().flat_map(|(region, model)| {
+            let scope = Scope {
+                region: region.into(),
+                model: model.into(),
+            };
+            self.refused
+                .get(&scope)
+                .into_iter()
+                .flat_map(HashMap::values)
+        })
     }
 
     pub fn position(&self) -> Option<&Position> {
@@ -99,6 +185,8 @@ impl fmt::Debug for Index {
             .field("position", &self.position)
             .field("access_keys", &self.keys.len())
             .field("users", &self.users.len())
+            .field("bedrock_keys", &self.bedrock_keys.len())
+            .field("mappings", &self.mappings.len())
             .field("rejected", &self.rejected.len())
             .finish_non_exhaustive()
     }

@@ -1,20 +1,23 @@
 //! Snapshot or delta → the next [`Index`]. Pure: nothing here is in force.
 //!
 //! A resource that does not make sense to this version of the proxy is listed as
-//! rejected and the others apply. A user or a kind that is not understood keeps
-//! what was there before; an access key that is not understood is dropped,
-//! because refusing is the safe side. Either way the digest counts the version
+//! rejected and the others apply. What is not understood keeps what was there
+//! before, except that an access key or a Bedrock key is dropped, because refusing
+//! is the safe side. Either way the digest counts the version
 //! that was received: it is a known difference, not drift.
 
 use std::sync::Arc;
 
 use proto::{
     access_key::KeyHash,
-    line,
-    sync::{self, Delta, Kind, Position, Rejection, Resource, ResourceName, Snapshot, resource},
+    line, region,
+    sync::{
+        self, BedrockApi, Delta, Kind, Position, Rejection, Resource, ResourceName,
+        RoutingStrategy, Snapshot, resource,
+    },
 };
 
-use super::{AccessKey, Held, Index, Name};
+use super::{AccessKey, BedrockKey, Entry, Held, Index, ModelMapping, Name, Scope, User};
 
 /// The parts of a snapshot that have arrived. In force only when complete.
 #[derive(Debug, Default)]
@@ -47,6 +50,18 @@ enum Nonsense {
     ExpiresAt,
     #[error("no user_id")]
     UserId,
+    #[error("routing strategy {0} is unknown to this version")]
+    RoutingStrategy(i32),
+    #[error("no access_key_id, sealed or sealed_for")]
+    BedrockKey,
+    #[error("the region is not shaped like one of AWS")]
+    Region,
+    #[error("no claude_model or bedrock_model")]
+    ModelMapping,
+    #[error("API {0} of Bedrock is unknown to this version")]
+    BedrockApi(i32),
+    #[error("no region, model or feature")]
+    ModelCapability,
 }
 
 impl Staging {
@@ -103,7 +118,7 @@ impl Index {
         let version = resource.version;
         let wire = resource.name.unwrap_or_default();
         let name = name(&wire);
-        let nonsense = match understand(&wire, resource.spec) {
+        let nonsense = match understand(&wire, version, resource.spec) {
             Ok(understood) => {
                 self.rejected.remove(&name);
                 self.put(&name, version, understood);
@@ -111,9 +126,14 @@ impl Index {
             }
             Err(nonsense) => nonsense,
         };
-        self.drop_key(&name);
-        let key_hash = None;
-        self.hold(&name, Held { version, key_hash });
+        if is_safer_gone(&wire) {
+            self.drop_entry(&name);
+            let entry = None;
+            self.hold(&name, Held { version, entry });
+        } else {
+            let entry = self.held.get(&name).and_then(|held| held.entry.clone());
+            self.hold(&name, Held { version, entry });
+        }
         self.rejected.insert(
             name,
             Rejection {
@@ -125,26 +145,41 @@ impl Index {
     }
 
     fn put(&mut self, name: &Name, version: u64, understood: Understood) {
-        let key_hash = match understood {
-            Understood::User => {
-                self.users.insert(name.1.clone());
-                None
+        self.drop_entry(name);
+        let entry = match understood {
+            Understood::User(user) => {
+                self.users.insert(name.1.clone(), user);
+                Entry::User
             }
             Understood::AccessKey(hash, key) => {
-                self.drop_key(name);
                 self.keys.insert(hash, Arc::new(key));
-                Some(hash)
+                Entry::AccessKey(hash)
+            }
+            Understood::BedrockKey(key) => {
+                let access_key_id = key.access_key_id.clone();
+                self.bedrock_keys
+                    .insert(access_key_id.clone(), Arc::new(key));
+                Entry::BedrockKey(access_key_id)
+            }
+            Understood::ModelMapping(mapping) => {
+                let claude_model = mapping.claude_model.clone();
+                self.mappings
+                    .insert(claude_model.clone(), Arc::new(mapping));
+                Entry::ModelMapping(claude_model)
+            }
+            Understood::ModelCapability(scope, feature) => {
+                let features = self.refused.entry(scope.clone()).or_default();
+                features.insert(name.1.clone(), feature);
+                Entry::ModelCapability(scope)
             }
         };
-        self.hold(name, Held { version, key_hash });
+        let entry = Some(entry);
+        self.hold(name, Held { version, entry });
     }
 
     fn remove(&mut self, wire: &ResourceName) {
         let name = name(wire);
-        self.drop_key(&name);
-        if wire.kind() == Kind::User {
-            self.users.remove(&name.1);
-        }
+        self.drop_entry(&name);
         if let Some(held) = self.held.remove(&name) {
             self.digest ^= proto::digest::of(name.0, &name.1, held.version);
         }
@@ -158,31 +193,128 @@ impl Index {
         }
     }
 
-    /// Takes a key's entry out by what is held under its name.
-    fn drop_key(&mut self, name: &Name) {
-        if let Some(hash) = self.held.get(name).and_then(|held| held.key_hash) {
-            self.keys.remove(&hash);
+    /// Takes a resource's entry out, unless another resource has taken its place.
+    fn drop_entry(&mut self, name: &Name) {
+        let Some(entry) = self.held.get(name).and_then(|held| held.entry.clone()) else {
+            return;
+        };
+        let (_, id) = name;
+        match entry {
+            Entry::User => {
+                self.users.remove(id);
+            }
+            Entry::AccessKey(hash) if self.keys.get(&hash).is_some_and(|it| it.id == *id) => {
+                self.keys.remove(&hash);
+            }
+            Entry::BedrockKey(of) if self.bedrock_keys.get(&of).is_some_and(|it| it.id == *id) => {
+                self.bedrock_keys.remove(&of);
+            }
+            Entry::ModelMapping(of) if self.mappings.get(&of).is_some_and(|it| it.id == *id) => {
+                self.mappings.remove(&of);
+            }
+            Entry::ModelCapability(scope) => {
+                if let Some(features) = self.refused.get_mut(&scope) {
+                    features.remove(id);
+                    if features.is_empty() {
+                        self.refused.remove(&scope);
+                    }
+                }
+            }
+            Entry::AccessKey(_) | Entry::BedrockKey(_) | Entry::ModelMapping(_) => {}
         }
     }
 }
 
 /// A resource in the proxy's own terms.
 enum Understood {
-    User,
+    User(User),
     AccessKey(KeyHash, AccessKey),
+    BedrockKey(BedrockKey),
+    ModelMapping(ModelMapping),
+    ModelCapability(Scope, Arc<str>),
 }
 
 fn name(wire: &ResourceName) -> Name {
     (wire.kind, wire.id.as_str().into())
 }
 
-fn understand(name: &ResourceName, spec: Option<resource::Spec>) -> Result<Understood, Nonsense> {
+/// Refusing is the safe side for a key, and asking nobody for a credential.
+fn is_safer_gone(name: &ResourceName) -> bool {
+    matches!(name.kind(), Kind::AccessKey | Kind::BedrockKey)
+}
+
+fn understand(
+    name: &ResourceName,
+    version: u64,
+    spec: Option<resource::Spec>,
+) -> Result<Understood, Nonsense> {
+    use resource::Spec;
     match (name.kind(), spec) {
         (Kind::Unspecified, _) => Err(Nonsense::Kind(name.kind)),
-        (Kind::User, Some(resource::Spec::User(sync::User { .. }))) => Ok(Understood::User),
-        (Kind::AccessKey, Some(resource::Spec::AccessKey(key))) => access_key(&name.id, &key),
+        (Kind::User, Some(Spec::User(user))) => user_of(user),
+        (Kind::AccessKey, Some(Spec::AccessKey(key))) => access_key(&name.id, &key),
+        (Kind::BedrockKey, Some(Spec::BedrockKey(key))) => bedrock_key(&name.id, version, key),
+        (Kind::ModelMapping, Some(Spec::ModelMapping(mapping))) => model_mapping(&name.id, mapping),
+        (Kind::ModelCapability, Some(Spec::ModelCapability(it))) => model_capability(&it),
         _ => Err(Nonsense::Spec),
     }
+}
+
+fn user_of(user: sync::User) -> Result<Understood, Nonsense> {
+    let routing_strategy = match RoutingStrategy::try_from(user.routing_strategy) {
+        Ok(RoutingStrategy::Unspecified | RoutingStrategy::PlanFirst) => RoutingStrategy::PlanFirst,
+        Ok(RoutingStrategy::BedrockOnly) => RoutingStrategy::BedrockOnly,
+        Err(unknown) => return Err(Nonsense::RoutingStrategy(unknown.0)),
+    };
+    Ok(Understood::User(User { routing_strategy }))
+}
+
+fn bedrock_key(id: &str, version: u64, key: sync::BedrockKey) -> Result<Understood, Nonsense> {
+    if key.access_key_id.is_empty() || key.sealed_for.is_empty() || key.sealed.is_empty() {
+        return Err(Nonsense::BedrockKey);
+    }
+    if !region::is_well_formed(&key.region) {
+        return Err(Nonsense::Region);
+    }
+    Ok(Understood::BedrockKey(BedrockKey {
+        id: id.into(),
+        access_key_id: key.access_key_id.into(),
+        version,
+        region: key.region.into(),
+        sealed: key.sealed.into(),
+        sealed_for: key.sealed_for.into(),
+    }))
+}
+
+fn model_mapping(id: &str, mapping: sync::ModelMapping) -> Result<Understood, Nonsense> {
+    if mapping.claude_model.is_empty() || mapping.bedrock_model.is_empty() {
+        return Err(Nonsense::ModelMapping);
+    }
+    let bedrock_api = match BedrockApi::try_from(mapping.bedrock_api) {
+        Ok(BedrockApi::Unspecified) => None,
+        Ok(api) => Some(api),
+        Err(unknown) => return Err(Nonsense::BedrockApi(unknown.0)),
+    };
+    Ok(Understood::ModelMapping(ModelMapping {
+        id: id.into(),
+        claude_model: mapping.claude_model.into(),
+        bedrock_model: mapping.bedrock_model.into(),
+        bedrock_api,
+    }))
+}
+
+fn model_capability(it: &sync::ModelCapability) -> Result<Understood, Nonsense> {
+    if it.region.is_empty() || it.model.is_empty() || it.feature.is_empty() {
+        return Err(Nonsense::ModelCapability);
+    }
+    let scope = Scope {
+        region: it.region.as_str().into(),
+        model: it.model.as_str().into(),
+    };
+    Ok(Understood::ModelCapability(
+        scope,
+        it.feature.as_str().into(),
+    ))
 }
 
 fn access_key(id: &str, key: &sync::AccessKey) -> Result<Understood, Nonsense> {
@@ -210,6 +342,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::index::ANY;
 
     fn user(id: &str, version: u64) -> Resource {
         Resource {
@@ -325,6 +458,88 @@ mod tests {
         assert!(knows(&index, 1));
         let gone = delta(2, 3, vec![], vec![resource_name(Kind::User, "u")]);
         assert!(!knows(&index.after(gone).unwrap(), 1));
+    }
+
+    #[test]
+    fn credentials_mappings_and_capabilities_come_and_go() {
+        let resource = |kind, id: &str, version, spec| Resource {
+            name: Some(resource_name(kind, id)),
+            version,
+            spec: Some(spec),
+        };
+        let bedrock_key = |version, region: &str| {
+            let key = sync::BedrockKey {
+                access_key_id: "k".into(),
+                region: region.into(),
+                sealed: vec![1],
+                sealed_for: "k".into(),
+            };
+            resource(
+                Kind::BedrockKey,
+                "b",
+                version,
+                resource::Spec::BedrockKey(key),
+            )
+        };
+        let mapping = |id, claude_model: &str, version| {
+            let mapping = sync::ModelMapping {
+                claude_model: claude_model.into(),
+                bedrock_model: format!("target of {id}"),
+                bedrock_api: BedrockApi::Converse.into(),
+            };
+            resource(
+                Kind::ModelMapping,
+                id,
+                version,
+                resource::Spec::ModelMapping(mapping),
+            )
+        };
+        let capability = |id, region: &str, feature: &str| {
+            let capability = sync::ModelCapability {
+                region: region.into(),
+                model: "m".into(),
+                feature: feature.into(),
+            };
+            resource(
+                Kind::ModelCapability,
+                id,
+                1,
+                resource::Spec::ModelCapability(capability),
+            )
+        };
+        let refused = |index: &Index| {
+            let mut features: Vec<String> =
+                index.refused("r", "m").map(ToString::to_string).collect();
+            features.sort_unstable();
+            features
+        };
+        let index = snapshot(
+            1,
+            vec![
+                bedrock_key(1, "us-east-1"),
+                mapping("1", "a", 1),
+                mapping("2", "b", 1),
+                capability("c", "r", "beta:x"),
+                capability("d", ANY, "field:y"),
+                capability("e", "elsewhere", "field:z"),
+            ],
+        );
+        assert_eq!(&*index.bedrock_key("k").unwrap().region, "us-east-1");
+        assert_eq!(refused(&index), ["beta:x", "field:y"]);
+
+        // Two mappings change places, a credential turns to nonsense.
+        let upserted = vec![
+            mapping("1", "b", 2),
+            mapping("2", "a", 2),
+            bedrock_key(2, "evil.example/"),
+        ];
+        let removed = vec![resource_name(Kind::ModelCapability, "c")];
+        let index = index.after(delta(1, 2, upserted, removed)).unwrap();
+        assert_eq!(&*index.mapping("a").unwrap().bedrock_model, "target of 2");
+        assert_eq!(&*index.mapping("b").unwrap().bedrock_model, "target of 1");
+        assert_eq!(index.bedrock_key("k"), None);
+        assert_eq!(index.rejected().count(), 1);
+        assert_eq!(refused(&index), ["field:y"]);
     }
 
     #[test]
