@@ -12,6 +12,11 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 pub struct Error {
     pub kind: Kind,
     cause: Option<Cause>,
+    /// The upstream's own words, for the client; never for the log, because they
+    /// may quote the request.
+    pub wording: Option<Box<str>>,
+    /// Seconds that the upstream asks to wait.
+    pub retry_after: Option<u32>,
 }
 
 /// Closed and small: each has one status, one type and one text for the client.
@@ -45,10 +50,34 @@ pub enum Kind {
     IdleTimeout,
     /// The upstream refused the operator's credential.
     OperatorCredential,
+    /// Neither a mapping nor Bedrock itself knows the model.
+    UnknownModel,
+    /// Bedrock has nothing that counts tokens for this model.
+    CannotCount,
+    /// The body is compressed, so it cannot be adapted to Bedrock.
+    EncodedBody,
+    /// The access key has no credential for Bedrock.
+    NoBedrockKey,
+    /// The credential for Bedrock cannot be opened now.
+    SealedBedrockKey,
+    /// Bedrock refused the credential.
+    BedrockCredential,
+    /// Bedrock refused the request; its words are for the client.
+    BedrockInvalid,
+    /// Bedrock has no such model.
+    BedrockNotFound,
+    /// Bedrock asks for patience.
+    BedrockThrottled,
+    /// Bedrock, or the model, is not available.
+    BedrockOverloaded,
+    /// Bedrock failed.
+    BedrockInternal,
+    /// The model took too long for Bedrock.
+    BedrockTimeout,
 }
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 25] = [
         Self::NotFound,
         Self::Unauthenticated,
         Self::NotReady,
@@ -62,6 +91,18 @@ impl Kind {
         Self::UpstreamBroken,
         Self::IdleTimeout,
         Self::OperatorCredential,
+        Self::UnknownModel,
+        Self::CannotCount,
+        Self::EncodedBody,
+        Self::NoBedrockKey,
+        Self::SealedBedrockKey,
+        Self::BedrockCredential,
+        Self::BedrockInvalid,
+        Self::BedrockNotFound,
+        Self::BedrockThrottled,
+        Self::BedrockOverloaded,
+        Self::BedrockInternal,
+        Self::BedrockTimeout,
     ];
 
     /// The name in metrics and logs.
@@ -80,6 +121,18 @@ impl Kind {
             Self::UpstreamBroken => "upstream_broken",
             Self::IdleTimeout => "idle_timeout",
             Self::OperatorCredential => "operator_credential",
+            Self::UnknownModel => "unknown_model",
+            Self::CannotCount => "cannot_count",
+            Self::EncodedBody => "encoded_body",
+            Self::NoBedrockKey => "no_bedrock_key",
+            Self::SealedBedrockKey => "sealed_bedrock_key",
+            Self::BedrockCredential => "bedrock_credential",
+            Self::BedrockInvalid => "bedrock_invalid",
+            Self::BedrockNotFound => "bedrock_not_found",
+            Self::BedrockThrottled => "bedrock_throttled",
+            Self::BedrockOverloaded => "bedrock_overloaded",
+            Self::BedrockInternal => "bedrock_internal",
+            Self::BedrockTimeout => "bedrock_timeout",
         }
     }
 
@@ -92,6 +145,13 @@ impl Kind {
                 | Self::UpstreamBroken
                 | Self::IdleTimeout
                 | Self::OperatorCredential
+                | Self::BedrockCredential
+                | Self::BedrockInvalid
+                | Self::BedrockNotFound
+                | Self::BedrockThrottled
+                | Self::BedrockOverloaded
+                | Self::BedrockInternal
+                | Self::BedrockTimeout
         )
     }
 }
@@ -99,9 +159,16 @@ impl Kind {
 impl Error {
     pub fn because(kind: Kind, cause: impl Into<Cause>) -> Self {
         Self {
-            kind,
             cause: Some(cause.into()),
+            ..Self::from(kind)
         }
+    }
+
+    /// The same, told to the client in these words.
+    #[must_use]
+    pub fn in_the_words(mut self, wording: &str) -> Self {
+        self.wording = Some(wording.into());
+        self
     }
 
     /// This error and its causes, in one line for the log.
@@ -124,7 +191,12 @@ pub fn chain(error: &dyn StdError) -> String {
 
 impl From<Kind> for Error {
     fn from(kind: Kind) -> Self {
-        Self { kind, cause: None }
+        Self {
+            kind,
+            cause: None,
+            wording: None,
+            retry_after: None,
+        }
     }
 }
 

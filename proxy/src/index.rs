@@ -20,6 +20,8 @@ use proto::{
 };
 use tokio::{sync::watch, time::Instant};
 
+use crate::upstream::bedrock::feature::Feature;
+
 /// How far this machine's clock may be wrong before an expired key is refused;
 /// control revokes expired keys anyway.
 const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(30);
@@ -37,7 +39,7 @@ pub struct Index {
     /// By the model that clients ask for.
     mappings: HashMap<Arc<str>, Arc<ModelMapping>>,
     /// What Bedrock refuses: features by where, and by the resource's id.
-    refused: HashMap<Scope, HashMap<Arc<str>, Arc<str>>>,
+    refused: HashMap<Scope, HashMap<Arc<str>, Feature>>,
     /// Every resource that was received, with what is needed to take it back.
     held: HashMap<Name, Held>,
     rejected: HashMap<Name, Rejection>,
@@ -148,7 +150,7 @@ impl Index {
     }
 
     /// The features that Bedrock refuses from this model in this region.
-    pub fn refused(&self, region: &str, model: &str) -> impl Iterator<Item = &Arc<str>> {
+    pub fn refused(&self, region: &str, model: &str) -> impl Iterator<Item = &Feature> {
         let scopes = [(region, model), (region, ANY), (ANY, model), (ANY, ANY)];
         scopes.into_iter().flat_map(|(region, model)| {
             let scope = Scope {

@@ -108,6 +108,78 @@ fn row(kind: Kind) -> Row {
             "The Anthropic API does not accept the gateway's own credential. Please tell your administrator.",
             Retry::Never,
         ),
+        Kind::UnknownModel => (
+            StatusCode::NOT_FOUND,
+            "not_found_error",
+            "The gateway knows no such model on Amazon Bedrock.",
+            Retry::Never,
+        ),
+        Kind::CannotCount => (
+            StatusCode::NOT_FOUND,
+            "not_found_error",
+            "Amazon Bedrock does not count tokens for this model.",
+            Retry::Never,
+        ),
+        Kind::EncodedBody => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_request_error",
+            "Amazon Bedrock takes no compressed request bodies. Send the body without content-encoding.",
+            Retry::Never,
+        ),
+        Kind::NoBedrockKey => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "api_error",
+            "Your requests go to Amazon Bedrock, but no credential for it is registered for this access key. Please tell your administrator.",
+            Retry::Never,
+        ),
+        Kind::SealedBedrockKey => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "api_error",
+            "The gateway cannot open the credential for Amazon Bedrock at the moment. Please try again, and tell your administrator if it stays so.",
+            Retry::ByStatus,
+        ),
+        Kind::BedrockCredential => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "api_error",
+            "Amazon Bedrock does not accept the credential that is registered for this access key, or it has no access to this model. Please tell your administrator.",
+            Retry::Never,
+        ),
+        Kind::BedrockInvalid => (
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "Amazon Bedrock does not accept the request.",
+            Retry::ByStatus,
+        ),
+        Kind::BedrockNotFound => (
+            StatusCode::NOT_FOUND,
+            "not_found_error",
+            "Amazon Bedrock has no such model in this region.",
+            Retry::Never,
+        ),
+        Kind::BedrockThrottled => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limit_error",
+            "Amazon Bedrock asks to slow down.",
+            Retry::After(5),
+        ),
+        Kind::BedrockOverloaded => (
+            overloaded(),
+            "overloaded_error",
+            "Amazon Bedrock is overloaded.",
+            Retry::ByStatus,
+        ),
+        Kind::BedrockInternal => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "api_error",
+            "Amazon Bedrock failed.",
+            Retry::ByStatus,
+        ),
+        Kind::BedrockTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "api_error",
+            "The model took too long for Amazon Bedrock.",
+            Retry::ByStatus,
+        ),
     };
     Row {
         status,
@@ -139,21 +211,7 @@ struct Detail<'a> {
 /// The answer to a request that failed with `error`.
 pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
     let row = row(error.kind);
-    let message = match (error.kind, std::error::Error::source(error)) {
-        // The position in the body helps, and is nobody's secret.
-        (Kind::MalformedBody, Some(cause)) => format!("{}: {cause}", row.message),
-        _ => row.message.to_owned(),
-    };
-    let envelope = Envelope {
-        r#type: "error",
-        error: Detail {
-            r#type: row.r#type,
-            message: &message,
-        },
-        request_id,
-    };
-    let body = serde_json::to_vec(&envelope).unwrap_or_default();
-    let mut response = Response::new(Bytes::from(body));
+    let mut response = Response::new(Bytes::from(envelope(&row, error, request_id)));
     *response.status_mut() = row.status;
     let headers = response.headers_mut();
     headers.insert(
@@ -163,16 +221,46 @@ pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert("request-id", request_id);
     }
-    match row.retry {
-        Retry::Never => {
+    match (row.retry, error.retry_after) {
+        (Retry::Never, _) => {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
-        Retry::After(seconds) => {
+        (Retry::After(_) | Retry::ByStatus, Some(seconds)) => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        (Retry::After(seconds), None) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
-        Retry::ByStatus => {}
+        (Retry::ByStatus, None) => {}
     }
     response
+}
+
+/// The last event of a stream that failed with `error`.
+pub fn event(error: &Error, request_id: &str) -> Bytes {
+    let row = row(error.kind);
+    let mut event = b"event: error\ndata: ".to_vec();
+    event.extend(envelope(&row, error, request_id));
+    event.extend(b"\n\n");
+    event.into()
+}
+
+fn envelope(row: &Row, error: &Error, request_id: &str) -> Vec<u8> {
+    let message = match (&error.wording, error.kind, std::error::Error::source(error)) {
+        (Some(wording), ..) => wording.to_string(),
+        // The position in the body helps, and is nobody's secret.
+        (None, Kind::MalformedBody, Some(cause)) => format!("{}: {cause}", row.message),
+        (None, ..) => row.message.to_owned(),
+    };
+    let envelope = Envelope {
+        r#type: "error",
+        error: Detail {
+            r#type: row.r#type,
+            message: &message,
+        },
+        request_id,
+    };
+    serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -202,6 +290,7 @@ mod tests {
                 "api_error",
                 "timeout_error",
                 "overloaded_error",
+                "rate_limit_error",
             ];
             assert!(known.contains(&body["error"]["type"].as_str().unwrap()));
         }

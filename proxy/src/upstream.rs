@@ -4,6 +4,7 @@
 //! HTTP/1.1 is driven by whoever waits for the answer, in one task (see
 //! [`http1`]); HTTP/2 connections are shared and have a task of their own.
 
+pub mod bedrock;
 pub mod connect;
 pub mod http1;
 pub mod http2;

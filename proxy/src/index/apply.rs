@@ -18,6 +18,7 @@ use proto::{
 };
 
 use super::{AccessKey, BedrockKey, Entry, Held, Index, ModelMapping, Name, Scope, User};
+use crate::upstream::bedrock::feature::{Feature, Unknown};
 
 /// The parts of a snapshot that have arrived. In force only when complete.
 #[derive(Debug, Default)]
@@ -231,7 +232,7 @@ enum Understood {
     AccessKey(KeyHash, AccessKey),
     BedrockKey(BedrockKey),
     ModelMapping(ModelMapping),
-    ModelCapability(Scope, Arc<str>),
+    ModelCapability(Scope, Feature),
 }
 
 fn name(wire: &ResourceName) -> Name {
@@ -304,17 +305,18 @@ fn model_mapping(id: &str, mapping: sync::ModelMapping) -> Result<Understood, No
 }
 
 fn model_capability(it: &sync::ModelCapability) -> Result<Understood, Nonsense> {
-    if it.region.is_empty() || it.model.is_empty() || it.feature.is_empty() {
+    if it.region.is_empty() || it.model.is_empty() {
         return Err(Nonsense::ModelCapability);
     }
     let scope = Scope {
         region: it.region.as_str().into(),
         model: it.model.as_str().into(),
     };
-    Ok(Understood::ModelCapability(
-        scope,
-        it.feature.as_str().into(),
-    ))
+    let feature = it
+        .feature
+        .parse()
+        .map_err(|Unknown| Nonsense::ModelCapability)?;
+    Ok(Understood::ModelCapability(scope, feature))
 }
 
 fn access_key(id: &str, key: &sync::AccessKey) -> Result<Understood, Nonsense> {

@@ -1,0 +1,236 @@
+//! What Bedrock does not like about a request, read from its own words.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{
+    feature::{Feature, SYSTEM_ROLE},
+    shape::Shaped,
+};
+
+/// Members without which a request is none: a complaint about them is the
+/// client's to hear.
+const NEEDED: [&str; 9] = [
+    "model",
+    "messages",
+    "max_tokens",
+    "anthropic_version",
+    "messages.role",
+    "messages.content",
+    "tools.name",
+    "tools.input_schema",
+    "system",
+];
+
+/// The features that a refusal names and the request has. Empty: the refusal is
+/// about something else.
+pub fn features(words: &str, sent: &Shaped) -> Vec<Feature> {
+    let mut named = betas(words, sent);
+    if is_about_system_role(words) {
+        named.push(Feature::field(SYSTEM_ROLE));
+    } else {
+        named.extend(extra_fields(words));
+        named.extend(refused_value(words, sent));
+    }
+    named
+}
+
+/// ``Unexpected value(s) `a`, `b` for the `anthropic-beta` header``, or only
+/// `invalid beta flag`, after which every beta is under suspicion.
+fn betas(words: &str, sent: &Shaped) -> Vec<Feature> {
+    let lower = words.to_ascii_lowercase();
+    if !lower.contains("beta") {
+        return Vec::new();
+    }
+    let named = sent.betas.iter().filter(|flag| words.contains(&***flag));
+    let named: Vec<Feature> = named.map(|flag| Feature::beta(flag)).collect();
+    if named.is_empty() && lower.contains("invalid beta flag") {
+        return sent.betas.iter().map(|flag| Feature::beta(flag)).collect();
+    }
+    named
+}
+
+#[expect(clippy::expect_used, reason = "a test compiles all of them")]
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("the pattern is written below")
+}
+
+/// `messages.1.role: Input should be "user" or "assistant"`, or
+/// `messages: Unexpected role "system"`.
+fn is_about_system_role(words: &str) -> bool {
+    static ROLE: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(r#"messages\.\d+\.role\b.*(user.*assistant|system)|[Uu]nexpected role .?system"#)
+    });
+    ROLE.is_match(words)
+}
+
+/// `tools.0.custom.defer_loading: Extra inputs are not permitted`, or
+/// `#/tools/0: extraneous key [defer_loading] is not permitted`.
+fn extra_fields(words: &str) -> Vec<Feature> {
+    static EXTRA: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"([A-Za-z_][\w.-]*): Extra inputs are not permitted"));
+    static EXTRANEOUS: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"#([\w/-]*): extraneous key \[([\w-]+)\] is not permitted"));
+    let extra = EXTRA
+        .captures_iter(words)
+        .filter_map(|found| Some(found.get(1)?.as_str().to_owned()));
+    let extraneous = EXTRANEOUS.captures_iter(words).filter_map(|found| {
+        let (place, key) = (found.get(1)?.as_str(), found.get(2)?.as_str());
+        Some(
+            format!("{place}/{key}")
+                .trim_start_matches('/')
+                .replace('/', "."),
+        )
+    });
+    extra
+        .chain(extraneous)
+        .filter_map(|path| field(&path))
+        .collect()
+}
+
+/// `output_config.effort: Input should be 'low', 'medium' or 'high'`: this value
+/// is refused, not the member.
+fn refused_value(words: &str, sent: &Shaped) -> Option<Feature> {
+    static VALUE: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"([A-Za-z_]\w*)\.([a-z_]\w*): Input should be '"));
+    let found = VALUE.captures(words)?;
+    let (member, name) = (found.get(1)?.as_str(), found.get(2)?.as_str());
+    if name == "type" {
+        return field(member);
+    }
+    let inside: serde_json::Value = sent.body.read(member)?;
+    let value = inside.get(name)?.as_str()?;
+    Some(Feature::Field {
+        path: format!("{member}.{name}").into(),
+        value: Some(value.into()),
+    })
+}
+
+/// What stands between a position and a member: the kind of the element.
+const KINDS: [&str; 9] = [
+    "custom",
+    "text",
+    "image",
+    "document",
+    "search_result",
+    "thinking",
+    "tool_use",
+    "tool_result",
+    "ephemeral",
+];
+
+/// A path as features write it, unless nothing may be taken out there.
+fn field(path: &str) -> Option<Feature> {
+    let parts: Vec<&str> = path.split('.').filter(|it| !it.is_empty()).collect();
+    let last = *parts.last()?;
+    let is_position = |it: &str| it.parse::<u32>().is_ok();
+    let mut names: Vec<&str> = Vec::with_capacity(parts.len());
+    let mut before = "";
+    for (at, part) in parts.iter().enumerate() {
+        let is_kind = is_position(before) && KINDS.contains(part) && at + 1 < parts.len();
+        if !is_position(part) && !is_kind {
+            names.push(part);
+        }
+        before = part;
+    }
+    let path = match names.iter().position(|name| *name == "cache_control") {
+        Some(at) if at + 1 < names.len() => format!("cache_control.{last}"),
+        _ => names.join("."),
+    };
+    let is_needed = NEEDED.contains(&&*path) || matches!(last, "type" | "text" | "id");
+    (!is_needed).then(|| Feature::field(&path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent() -> Shaped {
+        let body = r#"{"output_config":{"effort":"xhigh"},"thinking":{"type":"adaptive"}}"#;
+        Shaped {
+            body: serde_json::from_str(body).unwrap(),
+            betas: vec!["context-1m-2025-08-07".into(), "effort-2025-11-24".into()],
+            left_out: std::collections::BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn refusals_name_features() {
+        for (words, expected) in [
+            (
+                "context_management: Extra inputs are not permitted",
+                &["field:context_management"][..],
+            ),
+            (
+                "tools.0.custom.defer_loading: Extra inputs are not permitted",
+                &["field:tools.defer_loading"],
+            ),
+            (
+                "The model returned the following errors: system.1.cache_control.ephemeral.scope: Extra inputs are not permitted",
+                &["field:cache_control.scope"],
+            ),
+            (
+                "messages.2.content.0.tool_result.content.1.text.novel: Extra inputs are not permitted",
+                &["field:messages.content.content.novel"],
+            ),
+            (
+                "a.b: Extra inputs are not permitted, safeguards: Extra inputs are not permitted",
+                &["field:a.b", "field:safeguards"],
+            ),
+            (
+                "Malformed input request: #: extraneous key [context_management] is not permitted, please reformat your input and try again.",
+                &["field:context_management"],
+            ),
+            (
+                "Malformed input request: #/tools/0: extraneous key [defer_loading] is not permitted#/messages/3: extraneous key [output_config] is not permitted",
+                &["field:tools.defer_loading", "field:messages.output_config"],
+            ),
+            (
+                "Unexpected value(s) `context-1m-2025-08-07` for the `anthropic-beta` header. Please consult our documentation.",
+                &["beta:context-1m-2025-08-07"],
+            ),
+            (
+                "invalid beta flag",
+                &["beta:context-1m-2025-08-07", "beta:effort-2025-11-24"],
+            ),
+            (
+                r#"messages.1.role: Input should be "user" or "assistant""#,
+                &["field:messages.role.system"],
+            ),
+            (
+                r#"messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter"#,
+                &["field:messages.role.system"],
+            ),
+            (
+                "output_config.effort: Input should be 'low', 'medium' or 'high'",
+                &["field:output_config.effort=xhigh"],
+            ),
+            (
+                "thinking.type: Input should be 'enabled' or 'disabled'",
+                &["field:thinking"],
+            ),
+            // The client's own mistakes.
+            ("max_tokens: Extra inputs are not permitted", &[]),
+            ("messages.0.content: Field required", &[]),
+            (
+                "messages.0.content.0.text: Extra inputs are not permitted",
+                &[],
+            ),
+            (
+                "max_tokens: 128001 > 128000, which is the maximum allowed number of output tokens",
+                &[],
+            ),
+            ("prompt is too long: 210000 tokens > 200000 maximum", &[]),
+            ("Input is too long for requested model.", &[]),
+            ("beta: you may not", &[]),
+            ("", &[]),
+        ] {
+            let named: Vec<String> = features(words, &sent())
+                .iter()
+                .map(Feature::to_string)
+                .collect();
+            assert_eq!(named, expected, "{words}");
+        }
+    }
+}
