@@ -3,6 +3,7 @@
 pub mod anthropic;
 pub mod cutter;
 pub mod load;
+pub mod moto;
 pub mod postgres;
 pub mod process;
 pub mod sdk;

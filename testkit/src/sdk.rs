@@ -43,27 +43,34 @@ impl Sdk {
     pub async fn check(self, target: &Target) -> anyhow::Result<String> {
         let target = target.clone();
         tokio::task::spawn_blocking(move || {
-            let installed = Command::new(Path::new(SDK).join("install")).output();
-            text("testkit/sdk/install", installed)?;
+            install(self.folder())?;
             text("the checks", self.command(&target).output())
         })
         .await?
     }
 
+    /// Where `testkit/sdk/install` puts it.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Python0125 => "python-0.125",
+            Self::TypeScript => "node",
+        }
+    }
+
     fn command(self, target: &Target) -> Command {
-        let python = |folder: &str| {
-            let mut command = Command::new(installed(folder).join("bin/python"));
-            command.arg(Path::new(SDK).join("checks.py"));
-            command
-        };
+        let folder = installed(self.folder());
         let mut command = match self {
-            Self::Python => python("python"),
-            Self::Python0125 => python("python-0.125"),
+            Self::Python | Self::Python0125 => {
+                let mut command = Command::new(folder.join("bin/python"));
+                command.arg(Path::new(SDK).join("checks.py"));
+                command
+            }
             Self::TypeScript => {
                 let mut command = Command::new("node");
                 command
                     .arg(Path::new(SDK).join("checks.mjs"))
-                    .current_dir(installed("node"));
+                    .current_dir(folder);
                 command
             }
         };
@@ -77,8 +84,17 @@ impl Sdk {
     }
 }
 
-fn installed(folder: &str) -> PathBuf {
-    Path::new(SDK).join("../../.state/sdk").join(folder)
+/// Installs what is pinned under this name, if need be, and says where it is.
+pub(crate) fn install(name: &str) -> anyhow::Result<PathBuf> {
+    let output = Command::new(Path::new(SDK).join("install"))
+        .arg(name)
+        .output();
+    text("testkit/sdk/install", output)?;
+    Ok(installed(name))
+}
+
+fn installed(name: &str) -> PathBuf {
+    Path::new(SDK).join("../../.state/sdk").join(name)
 }
 
 fn text(what: &str, output: std::io::Result<Output>) -> anyhow::Result<String> {
