@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod cutter;
+pub mod fixtures;
 pub mod load;
 pub mod moto;
 pub mod postgres;
