@@ -20,47 +20,29 @@
 //! # }
 //! ```
 //!
-//! A request meets the modules in this order: `serve` reads it, `script` finds
-//! its reply, `request` checks it, `model` thinks of something, `answer` words
-//! it as the API does, `score` turns that into timed writes, `serve` plays them.
+//! The wire, the script and the small model are those of `crate::simulator`;
+//! `request` reads and checks a request, `answer` words what is said to it.
 
 #[expect(
     clippy::indexing_slicing,
     reason = "a field that a JSON value lacks reads as null"
 )]
 mod answer;
-mod control;
-mod encode;
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a field that a JSON value lacks reads as null"
-)]
-mod model;
-mod record;
-mod reply;
 mod request;
-mod score;
-mod script;
-mod serve;
-mod tls;
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a field that a JSON value lacks reads as null"
-)]
-mod usage;
-mod wire;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    net::SocketAddr,
+    ops::Deref,
+    sync::{Mutex, PoisonError},
 };
 
-use anyhow::Context;
-use tokio::{net::TcpListener, task::JoinSet};
+use serde::Deserialize;
+use uuid::Uuid;
 
-use self::serve::State;
-pub use self::{
-    record::{Counts, Entry, Ledger, Received},
+use crate::simulator::{Api, Setup, answer::Answer, usage::Cache};
+pub use crate::simulator::{
+    Server,
+    record::{Counts, Entry, Ledger, Operation, Received},
     reply::{
         ApiError, At, Content, Encoding, Ending, Framing, Gate, How, Pace, Reply, UsageIn, Writes,
     },
@@ -70,77 +52,75 @@ pub use self::{
 
 /// A running simulator. Dropping it closes its port and all connections.
 #[derive(Debug)]
-pub struct Simulator {
-    addr: SocketAddr,
-    ca_pem: Option<String>,
-    state: Arc<State>,
-    tasks: JoinSet<()>,
-}
+pub struct Simulator(Server);
 
 /// What is decided before a simulator starts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Builder {
-    listen: SocketAddr,
-    has_tls: bool,
-    pace: Pace,
+    setup: Setup,
 }
 
-impl Default for Builder {
-    fn default() -> Self {
-        Self {
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            has_tls: false,
-            pace: Pace::default(),
+/// The Anthropic API.
+#[derive(Debug, Default)]
+struct Anthropic {
+    cache: Mutex<Cache>,
+}
+
+impl Api for Anthropic {
+    fn request_id(&self) -> String {
+        format!("req_011C{}", Uuid::new_v4().simple())
+    }
+
+    fn identify(&self, request: &Received) -> (Operation, String) {
+        #[derive(Deserialize)]
+        struct Named {
+            model: String,
         }
+        let operation = match request.path_without_query() {
+            "/v1/messages" => Operation::Messages,
+            "/v1/messages/count_tokens" => Operation::CountTokens,
+            path if path.starts_with("/v1/models") => Operation::Models,
+            _ => Operation::Other,
+        };
+        let named = serde_json::from_slice(&request.body);
+        (
+            operation,
+            named.map_or(String::new(), |named: Named| named.model),
+        )
+    }
+
+    fn answer(&self, request: &Received, reply: &Reply) -> Option<Answer> {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        answer::answer(request, reply, &mut cache)
     }
 }
 
 impl Builder {
     #[must_use]
     pub fn listen(mut self, addr: SocketAddr) -> Self {
-        self.listen = addr;
+        self.setup.listen = addr;
         self
     }
 
     /// Speaks TLS and negotiates the version of HTTP.
     #[must_use]
     pub fn tls(mut self) -> Self {
-        self.has_tls = true;
+        self.setup.has_tls = true;
         self
     }
 
     /// For replies that do not say their own.
     #[must_use]
     pub fn pace(mut self, pace: Pace) -> Self {
-        self.pace = pace;
+        self.setup.pace = pace;
         self
     }
 
     /// # Errors
     /// When the address cannot be bound or no certificate can be made.
     pub async fn start(self) -> anyhow::Result<Simulator> {
-        let (acceptor, ca_pem) = match self.has_tls {
-            true => tls::acceptor().map(|(acceptor, pem)| (Some(acceptor), Some(pem)))?,
-            false => (None, None),
-        };
-        let listener = TcpListener::bind(self.listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", self.listen))?;
-        let addr = listener.local_addr()?;
-        let state = Arc::new(State {
-            script: Script::new(),
-            record: record::Record::default(),
-            cache: Default::default(),
-            pace: self.pace,
-        });
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve::accept(listener, acceptor, Arc::clone(&state)));
-        Ok(Simulator {
-            addr,
-            ca_pem,
-            state,
-            tasks,
-        })
+        let api = Anthropic::default();
+        self.setup.start(api).await.map(Simulator)
     }
 }
 
@@ -157,54 +137,16 @@ impl Simulator {
         Self::builder().start().await
     }
 
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// The base URL, without a slash at the end.
-    pub fn url(&self) -> String {
-        let scheme = if self.ca_pem.is_some() {
-            "https"
-        } else {
-            "http"
-        };
-        format!("{scheme}://{}", self.addr)
-    }
-
-    /// The authority that signed the certificate, when TLS is on.
-    pub fn ca_pem(&self) -> Option<&str> {
-        self.ca_pem.as_deref()
-    }
-
-    pub fn script(&self) -> &Script {
-        &self.state.script
-    }
-
-    /// The newest requests, oldest first.
-    pub fn received(&self) -> Vec<Received> {
-        self.state.record.received()
-    }
-
-    pub fn ledger(&self) -> Ledger {
-        self.state.record.ledger()
-    }
-
-    pub fn counts(&self) -> Counts {
-        *self.state.record.counts().borrow()
-    }
-
-    /// Waits until the counts are as wanted.
-    pub async fn until(&self, wanted: impl FnMut(&Counts) -> bool) -> Counts {
-        let mut counts = self.state.record.counts();
-        // The sender lives as long as `self`.
-        match counts.wait_for(wanted).await {
-            Ok(counts) => *counts,
-            Err(_closed) => self.counts(),
-        }
-    }
-
     /// Closes the port and all connections, and returns when that is done.
-    pub async fn stop(mut self) {
-        self.tasks.shutdown().await;
+    pub async fn stop(self) {
+        self.0.stop().await;
+    }
+}
+
+impl Deref for Simulator {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
     }
 }

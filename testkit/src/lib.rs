@@ -8,4 +8,5 @@ pub mod moto;
 pub mod postgres;
 pub mod process;
 pub mod sdk;
+mod simulator;
 pub mod stack;

@@ -3,10 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{record::Received, reply::ApiError};
-
-/// The API's limit.
-pub(super) const MAX_BODY_BYTES: usize = 32 << 20;
+use crate::simulator::{record::Received, reply::ApiError};
 
 /// The API's version from which on requests may not choose how to sample.
 const WITHOUT_SAMPLING: &str = "2026-10-21";

@@ -33,7 +33,7 @@ pub struct Usage {
 
 /// The prompt cache: which prefixes have been sent before.
 #[derive(Debug, Default)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     known: HashSet<u64>,
     order: VecDeque<u64>,
 }
@@ -75,7 +75,7 @@ impl Usage {
     }
 
     /// The `usage` object of the API.
-    pub(super) fn to_json(self, with_split: bool) -> Value {
+    pub(crate) fn to_json(self, with_split: bool) -> Value {
         let mut usage = json!({
             "input_tokens": self.input_tokens,
             "cache_creation_input_tokens": self.cache_write_5m_tokens + self.cache_write_1h_tokens,
@@ -94,12 +94,12 @@ impl Usage {
 }
 
 /// Tokens of a text.
-pub(super) fn tokens_of(bytes: usize) -> u64 {
+pub(crate) fn tokens_of(bytes: usize) -> u64 {
     (bytes as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
 /// Tokens of everything that a model would read.
-pub(super) fn input_tokens(request: &Value) -> u64 {
+pub(crate) fn input_tokens(request: &Value) -> u64 {
     let bytes: usize = parts(request).map(|part| part.to_string().len()).sum();
     FRAME_TOKENS + tokens_of(bytes)
 }
@@ -108,7 +108,7 @@ impl Cache {
     /// Counts a request's input and remembers its prefixes. As in the API, the
     /// longest known prefix is read, what follows up to the last breakpoint is
     /// written, and the rest is plain input.
-    pub(super) fn count(&mut self, request: &Value) -> Usage {
+    pub(crate) fn count(&mut self, request: &Value) -> Usage {
         let (breakpoints, total_bytes) = breakpoints(request);
         let mut usage = Usage::default();
         let mut counted_bytes = 0;

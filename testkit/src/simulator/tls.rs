@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// Makes an acceptor for `localhost` and `127.0.0.1` that offers HTTP/2 and
 /// HTTP/1.1, and the authority that a client must trust, as PEM.
-pub(super) fn acceptor() -> anyhow::Result<(TlsAcceptor, String)> {
+pub(crate) fn acceptor() -> anyhow::Result<(TlsAcceptor, String)> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;

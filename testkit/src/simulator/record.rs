@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Version, request, uri::PathAndQuery};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::usage::Usage;
@@ -21,8 +21,11 @@ const MAX_KEPT_BYTES: usize = 512 << 20;
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// What the simulator sent as `request-id`.
+    /// What the simulator sent as `request-id` or `x-amzn-requestid`.
     pub request_id: String,
+    pub operation: Operation,
+    /// The model that it names; empty when it names none.
+    pub model: String,
     pub version: Version,
     pub method: Method,
     /// Path and query.
@@ -30,6 +33,37 @@ pub struct Received {
     /// In order of arrival; the names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
+}
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// `POST /v1/messages`, or Bedrock's `POST /anthropic/v1/messages`.
+    Messages,
+    CountTokens,
+    Models,
+    Invoke,
+    InvokeStream,
+    Converse,
+    ConverseStream,
+    #[default]
+    Other,
+}
+
+impl Operation {
+    /// Asks a model to answer.
+    #[must_use]
+    pub fn is_message(self) -> bool {
+        match self {
+            Self::Messages
+            | Self::Invoke
+            | Self::InvokeStream
+            | Self::Converse
+            | Self::ConverseStream => true,
+            Self::CountTokens | Self::Models | Self::Other => false,
+        }
+    }
 }
 
 /// What has happened so far.
@@ -68,7 +102,7 @@ pub struct Entry {
 
 /// All of the above, while the simulator runs.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(crate) struct Record {
     received: Mutex<Kept>,
     ledger: Mutex<Ledger>,
     counts: watch::Sender<Counts>,
@@ -81,10 +115,12 @@ struct Kept {
 }
 
 impl Received {
-    pub(super) fn new(head: request::Parts, body: Bytes) -> Self {
+    pub(crate) fn new(head: request::Parts, body: Bytes, request_id: String) -> Self {
         let path = head.uri.path_and_query().map(PathAndQuery::as_str);
         Self {
-            request_id: request_id(),
+            request_id,
+            operation: Operation::Other,
+            model: String::new(),
             version: head.version,
             path: path.unwrap_or(head.uri.path()).to_owned(),
             method: head.method,
@@ -112,6 +148,20 @@ impl Received {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Method, path and headers, as one text to search.
+    pub fn head(&self) -> String {
+        let mut head = format!("{} {} {:?}\n", self.method, self.path, self.version);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\n");
+        }
+        head
+    }
+
+    /// Tells whether this text is anywhere in the request, head or body.
+    pub fn contains(&self, text: &str) -> bool {
+        self.head().contains(text) || memchr::memmem::find(&self.body, text.as_bytes()).is_some()
+    }
+
     /// # Errors
     /// When the body is not JSON.
     pub fn json(&self) -> serde_json::Result<serde_json::Value> {
@@ -119,13 +169,8 @@ impl Received {
     }
 }
 
-/// An id in the form of the API's.
-fn request_id() -> String {
-    format!("req_011C{}", uuid::Uuid::new_v4().simple())
-}
-
 impl Record {
-    pub(super) fn request(&self, request: Received) {
+    pub(crate) fn request(&self, request: Received) {
         let mut kept = lock(&self.received);
         kept.bytes += request.body.len();
         kept.requests.push_back(request);
@@ -139,12 +184,12 @@ impl Record {
         self.count(|counts| counts.requests += 1);
     }
 
-    pub(super) fn received(&self) -> Vec<Received> {
+    pub(crate) fn received(&self) -> Vec<Received> {
         lock(&self.received).requests.iter().cloned().collect()
     }
 
     /// Notes that an answer has now reported `tokens` in all, after `before`.
-    pub(super) fn report(&self, request_id: &str, model: &str, before: Usage, tokens: Usage) {
+    pub(crate) fn report(&self, request_id: &str, model: &str, before: Usage, tokens: Usage) {
         let mut ledger = lock(&self.ledger);
         ledger.tokens = ledger.tokens + tokens - before;
         let known = ledger
@@ -167,15 +212,15 @@ impl Record {
         }
     }
 
-    pub(super) fn ledger(&self) -> Ledger {
+    pub(crate) fn ledger(&self) -> Ledger {
         lock(&self.ledger).clone()
     }
 
-    pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Counts)) {
         self.counts.send_modify(change);
     }
 
-    pub(super) fn counts(&self) -> watch::Receiver<Counts> {
+    pub(crate) fn counts(&self) -> watch::Receiver<Counts> {
         self.counts.subscribe()
     }
 }

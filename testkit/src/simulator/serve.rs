@@ -1,11 +1,6 @@
 //! Connections: accepts them, lets hyper speak HTTP on them, and plays scores.
 
-use std::{
-    collections::VecDeque,
-    convert::Infallible,
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::VecDeque, convert::Infallible, io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -26,26 +21,27 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    answer::answer,
-    control,
+    Api, control,
     record::{Received, Record},
     reply::{Pace, Reply},
-    request::MAX_BODY_BYTES,
     score::{self, Farewell, Manner, Opening, Score, Step},
     script::Script,
-    usage::{Cache, Usage},
+    usage::Usage,
     wire::{Stream, Wire, part},
 };
 
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// The limit of the Anthropic API, which is the larger one.
+const MAX_BODY_BYTES: usize = 32 << 20;
+
+pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// What all connections share.
 #[derive(Debug)]
-pub(super) struct State {
-    pub(super) script: Script,
-    pub(super) record: Record,
-    pub(super) cache: Mutex<Cache>,
-    pub(super) pace: Pace,
+pub(crate) struct State {
+    pub(crate) api: Box<dyn Api>,
+    pub(crate) script: Script,
+    pub(crate) record: Record,
+    pub(crate) pace: Pace,
 }
 
 /// What the requests of one connection share.
@@ -58,7 +54,7 @@ struct Link {
 }
 
 /// Accepts until it is dropped, and drops all connections then.
-pub(super) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -131,16 +127,14 @@ async fn respond(request: Request<Incoming>, state: Arc<State>, link: Arc<Link>)
         // Nobody reads the answer of a request that was broken off.
         Err(error) => return failure(StatusCode::BAD_REQUEST, &error),
     };
-    let request = Received::new(head, body);
+    let mut request = Received::new(head, body, state.api.request_id());
+    (request.operation, request.model) = state.api.identify(&request);
     if request.path.starts_with("/_") {
         return control::respond(&request, &state);
     }
     let reply = reply.unwrap_or_else(|| state.script.reply_to(&request));
     state.record.request(request.clone());
-    let answer = {
-        let mut cache = state.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        answer(&request, &reply, &mut cache)
-    };
+    let answer = state.api.answer(&request, &reply);
     let score = score::compose(&request, &reply, answer, state.pace);
     play(score, request, state, link).await
 }
@@ -168,7 +162,7 @@ fn failure(status: StatusCode, error: &dyn std::error::Error) -> Response<Body> 
     response
 }
 
-pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed_unsync()
 }
 

@@ -21,15 +21,15 @@ use tokio_rustls::server::TlsStream;
 use super::score::{Farewell, Manner};
 
 /// A TCP connection, with or without TLS.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin + Send {
     fn tcp(&self) -> &TcpStream;
 }
 
-pub(super) type Stream = Box<dyn Transport>;
+pub(crate) type Stream = Box<dyn Transport>;
 
 /// What hyper reads and writes. When hyper is done with it, the stream goes
 /// back to whoever lent it.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: Option<Stream>,
     back: Option<oneshot::Sender<Stream>>,
     flushed: Arc<Notify>,
@@ -50,7 +50,7 @@ impl Transport for TlsStream<TcpStream> {
 impl Wire {
     /// Lends a stream; tells `flushed` whenever all that was written is with
     /// the kernel.
-    pub(super) fn lend(stream: Stream, flushed: Arc<Notify>) -> (Self, oneshot::Receiver<Stream>) {
+    pub(crate) fn lend(stream: Stream, flushed: Arc<Notify>) -> (Self, oneshot::Receiver<Stream>) {
         let (back, returned) = oneshot::channel();
         let wire = Self {
             stream: Some(stream),
@@ -108,7 +108,7 @@ impl AsyncWrite for Wire {
 }
 
 /// Ends a connection. With [`Manner::Silence`] the client must end it.
-pub(super) async fn part(mut stream: Stream, farewell: Farewell) -> io::Result<()> {
+pub(crate) async fn part(mut stream: Stream, farewell: Farewell) -> io::Result<()> {
     stream.write_all(&farewell.last_words).await?;
     stream.flush().await?;
     match farewell.manner {

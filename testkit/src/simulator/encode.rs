@@ -11,7 +11,7 @@ use flate2::{
 use super::reply::Encoding;
 
 /// Compresses one body.
-pub(super) enum Encoder {
+pub(crate) enum Encoder {
     Identity,
     Gzip(GzEncoder<Vec<u8>>),
     Deflate(ZlibEncoder<Vec<u8>>),
@@ -21,7 +21,7 @@ pub(super) enum Encoder {
 
 impl Encoding {
     /// As in `content-encoding`.
-    pub(super) fn name(self) -> Option<&'static str> {
+    pub(crate) fn name(self) -> Option<&'static str> {
         match self {
             Self::Identity | Self::Accepted => None,
             Self::Gzip => Some("gzip"),
@@ -33,7 +33,7 @@ impl Encoding {
 }
 
 /// The encoding to use for a client that accepts these.
-pub(super) fn chosen(wanted: Encoding, accept_encoding: Option<&str>) -> Encoding {
+pub(crate) fn chosen(wanted: Encoding, accept_encoding: Option<&str>) -> Encoding {
     if wanted != Encoding::Accepted {
         return wanted;
     }
@@ -54,7 +54,7 @@ pub(super) fn chosen(wanted: Encoding, accept_encoding: Option<&str>) -> Encodin
 }
 
 impl Encoder {
-    pub(super) fn new(encoding: Encoding) -> Self {
+    pub(crate) fn new(encoding: Encoding) -> Self {
         let level = Compression::fast();
         match encoding {
             Encoding::Identity | Encoding::Accepted => Self::Identity,
@@ -67,7 +67,7 @@ impl Encoder {
         }
     }
 
-    pub(super) fn encode(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn encode(&mut self, bytes: &[u8]) -> Vec<u8> {
         match self {
             Self::Identity => bytes.to_vec(),
             Self::Gzip(encoder) => flushed(encoder, bytes, GzEncoder::get_mut),
@@ -78,7 +78,7 @@ impl Encoder {
     }
 
     /// What ends the body.
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         let written: io::Result<Vec<u8>> = match self {
             Self::Identity => Ok(Vec::new()),
             Self::Gzip(encoder) => encoder.finish(),

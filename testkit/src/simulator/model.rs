@@ -20,9 +20,9 @@ use super::usage::tokens_of;
 
 /// The blocks of an answer and why it ends.
 #[derive(Debug, PartialEq)]
-pub(super) struct Speech {
-    pub(super) content: Vec<Value>,
-    pub(super) stop_reason: &'static str,
+pub(crate) struct Speech {
+    pub(crate) content: Vec<Value>,
+    pub(crate) stop_reason: &'static str,
 }
 
 /// How much of a question or result is repeated.
@@ -32,7 +32,7 @@ const QUOTED_CHARS: usize = 80;
 const MAX_SCHEMA_DEPTH: usize = 8;
 
 /// Models that `GET /v1/models` lists, newest first.
-pub(super) const MODELS: [(&str, &str, &str); 9] = [
+pub(crate) const MODELS: [(&str, &str, &str); 9] = [
     ("claude-opus-5-5", "Claude Opus 5.5", "2026-10-01T00:00:00Z"),
     (
         "claude-sonnet-5-5",
@@ -70,7 +70,7 @@ pub(super) const MODELS: [(&str, &str, &str); 9] = [
 
 /// Answers a valid request; `text` is said in place of an own one,
 /// however long it is.
-pub(super) fn speak(request: &Value, text: Option<&str>) -> Speech {
+pub(crate) fn speak(request: &Value, text: Option<&str>) -> Speech {
     let turn = Turn::of(request);
     let mut content = Vec::new();
     if is_thinking(request) && turn.tool_result.is_none() {
@@ -269,7 +269,7 @@ fn made_up(schema: &Value, depth: usize) -> Value {
 }
 
 impl Speech {
-    pub(super) fn output_tokens(&self) -> u64 {
+    pub(crate) fn output_tokens(&self) -> u64 {
         output_tokens(&self.content)
     }
 
@@ -297,7 +297,7 @@ impl Speech {
 }
 
 /// What the content of an answer is worth.
-pub(super) fn output_tokens(content: &[Value]) -> u64 {
+pub(crate) fn output_tokens(content: &[Value]) -> u64 {
     let bytes = content.iter().map(|block| match block["type"].as_str() {
         Some("text") => block["text"].as_str().map_or(0, str::len),
         Some("thinking") => block["thinking"].as_str().map_or(0, str::len),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    answer::{Answer, Body, error_json, event_text},
+    answer::{Answer, Body},
     encode::{Encoder, chosen},
     record::Received,
     reply::{At, Content, Ending, Framing, Gate, How, Pace, Reply, Writes},
@@ -16,17 +16,17 @@ use super::{
 
 /// A played answer.
 #[derive(Debug)]
-pub(super) struct Score {
-    pub(super) head_after: Duration,
-    pub(super) head_gate: Option<Gate>,
-    pub(super) opening: Opening,
-    pub(super) steps: VecDeque<Step>,
-    pub(super) model: String,
+pub(crate) struct Score {
+    pub(crate) head_after: Duration,
+    pub(crate) head_gate: Option<Gate>,
+    pub(crate) opening: Opening,
+    pub(crate) steps: VecDeque<Step>,
+    pub(crate) model: String,
 }
 
 /// How an answer begins.
 #[derive(Debug)]
-pub(super) enum Opening {
+pub(crate) enum Opening {
     Head {
         status: StatusCode,
         headers: Vec<(String, String)>,
@@ -35,7 +35,7 @@ pub(super) enum Opening {
 }
 
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Wait(Duration),
     Pass(Gate),
     /// One write to the connection, and the usage known to its reader after it.
@@ -48,14 +48,14 @@ pub(super) enum Step {
 
 /// The end of the connection, other than by HTTP.
 #[derive(Debug)]
-pub(super) struct Farewell {
+pub(crate) struct Farewell {
     /// Written as they are, in place of HTTP.
-    pub(super) last_words: Bytes,
-    pub(super) manner: Manner,
+    pub(crate) last_words: Bytes,
+    pub(crate) manner: Manner,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     Reset,
     Close,
     Silence,
@@ -83,13 +83,13 @@ fn manner(how: &How) -> Option<Manner> {
         How::Reset => Some(Manner::Reset),
         How::Close => Some(Manner::Close),
         How::Silence => Some(Manner::Silence),
-        How::Clean | How::Error(_) => None,
+        How::Clean | How::Error(_) | How::Frame(_) => None,
     }
 }
 
 /// Writes the score for an answer; `answer` is none for replies that are no
 /// HTTP.
-pub(super) fn compose(
+pub(crate) fn compose(
     request: &Received,
     reply: &Reply,
     answer: Option<Answer>,
@@ -137,6 +137,7 @@ fn instead_of_http(reply: &Reply) -> Option<Farewell> {
 
 /// The steps after the head, which learns how the body is encoded and framed.
 fn steps(request: &Received, reply: &Reply, answer: &mut Answer, pace: Pace) -> VecDeque<Step> {
+    let pieces = pieces(answer, reply.ending.as_ref());
     let mut add = |name: &str, value: &str| answer.headers.push((name.into(), value.into()));
     let is_stream = matches!(answer.body, Body::Events(_));
     let encoding = chosen(reply.encoding, request.header("accept-encoding"));
@@ -144,7 +145,6 @@ fn steps(request: &Received, reply: &Reply, answer: &mut Answer, pace: Pace) -> 
         add("content-encoding", name);
         add("vary", "accept-encoding");
     }
-    let pieces = pieces(&answer.body, reply.ending.as_ref(), &request.request_id);
     let pieces = encode(pieces, Encoder::new(encoding));
     if !is_stream && reply.framing == Framing::ContentLength {
         let length: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
@@ -178,12 +178,12 @@ fn steps(request: &Received, reply: &Reply, answer: &mut Answer, pace: Pace) -> 
 }
 
 /// The body in pieces, as far as the ending lets it come.
-fn pieces(body: &Body, ending: Option<&Ending>, request_id: &str) -> Vec<Piece> {
-    let mut pieces: Vec<_> = match body {
+fn pieces(answer: &Answer, ending: Option<&Ending>) -> Vec<Piece> {
+    let mut pieces: Vec<_> = match &answer.body {
         Body::Events(events) => events
             .iter()
             .map(|event| Piece {
-                bytes: event.text.clone().into(),
+                bytes: event.bytes.to_vec(),
                 reported: event.reported,
             })
             .collect(),
@@ -192,7 +192,7 @@ fn pieces(body: &Body, ending: Option<&Ending>, request_id: &str) -> Vec<Piece> 
             reported: *reported,
         }],
     };
-    let Some(Ending { at, how }) = ending else {
+    let Some(Ending { at, .. }) = ending else {
         return pieces;
     };
     match at {
@@ -200,12 +200,12 @@ fn pieces(body: &Body, ending: Option<&Ending>, request_id: &str) -> Vec<Piece> 
         At::Events(count) => pieces.truncate(*count),
         At::Bytes(_) | At::End => {}
     }
-    if let How::Error(error) = how {
+    if let Some(bytes) = &answer.last_event {
         let reported = pieces
             .last()
             .map_or_else(Usage::default, |last| last.reported);
         pieces.push(Piece {
-            bytes: event_text("error", &error_json(error, request_id)).into(),
+            bytes: bytes.to_vec(),
             reported,
         });
     }
@@ -286,28 +286,21 @@ fn cut(writes: &mut Vec<Piece>, limit: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::anthropic::{answer::answer, usage::Cache};
+    use crate::simulator::answer::event_stream;
 
     #[test]
     fn the_pace_is_in_the_score() {
-        let body = r#"{"model":"claude-x","max_tokens":9,"stream":true,
-            "messages":[{"role":"user","content":"say: one"}]}"#;
-        let head = http::Request::post("/v1/messages")
-            .header("x-api-key", "k")
-            .header("anthropic-version", "2023-06-01")
-            .body(())
-            .unwrap()
-            .into_parts()
-            .0;
-        let request = Received::new(head, Bytes::from(body));
+        let head = http::Request::post("/").body(()).unwrap().into_parts().0;
+        let request = Received::new(head, Bytes::new(), String::new());
         let pace = Pace {
             head_ms: 1_000,
             first_event_ms: 100,
             event_ms: 10,
         };
         let reply = Reply::answer();
-        let answer = answer(&request, &reply, &mut Cache::default());
-        let score = compose(&request, &reply, answer, pace);
+        let event = || ("ping".to_owned(), serde_json::Value::Null);
+        let answer = event_stream([event(), event(), event()]);
+        let score = compose(&request, &reply, Some(answer), pace);
         assert_eq!(score.head_after.as_millis(), 1_000);
         let waits: Vec<_> = score
             .steps
@@ -317,6 +310,6 @@ mod tests {
                 _ => None,
             })
             .collect();
-        assert_eq!(waits, [100, 10, 10, 10, 10, 10, 10]);
+        assert_eq!(waits, [100, 10, 10]);
     }
 }

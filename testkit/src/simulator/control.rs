@@ -7,9 +7,10 @@
 //! | `GET /_ledger` | the usage reported so far |
 //! | `GET /_counts` | connections, requests and answers so far |
 //!
-//! A rule is `{"path", "body_contains", "times", "reply"}`, each of which may be
-//! left out: the path is `/v1/messages`, `times` is 1, and `null` means for
-//! ever. A reply is a [`Reply`](super::Reply) in snake case:
+//! A rule is `{"path", "operation", "body_contains", "times", "reply"}`, each of
+//! which may be left out: without path and operation it is for whatever asks a
+//! model to answer, `times` is 1, and `null` means for ever. A reply is a
+//! [`Reply`](super::reply::Reply) in snake case:
 //!
 //! ```json
 //! [
@@ -29,7 +30,7 @@ use super::{
     serve::{Body, State, full},
 };
 
-pub(super) fn respond(request: &Received, state: &State) -> Response<Body> {
+pub(crate) fn respond(request: &Received, state: &State) -> Response<Body> {
     let (status, body) = match (&request.method, request.path_without_query()) {
         (&Method::POST, "/_script") => match serde_json::from_slice::<Vec<Rule>>(&request.body) {
             Ok(rules) => {
@@ -64,6 +65,8 @@ pub(super) fn respond(request: &Received, state: &State) -> Response<Body> {
 fn received_json(request: &Received) -> Value {
     json!({
         "request_id": request.request_id,
+        "operation": request.operation,
+        "model": request.model,
         "version": format!("{:?}", request.version),
         "method": request.method.as_str(),
         "path": request.path,

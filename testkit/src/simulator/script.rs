@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use super::{record::Received, reply::Reply};
+use super::{
+    record::{Operation, Received},
+    reply::Reply,
+};
 
 /// The rules of one simulator. Clones share them, so that a test can go on
 /// scripting while the simulator runs.
@@ -15,12 +18,18 @@ use super::{record::Received, reply::Reply};
 pub struct Script(Arc<Mutex<Vec<Rule>>>);
 
 /// A reply, and the requests it is for. An empty condition fits every request.
+///
+/// Without a path or an operation it is for whatever asks a model to answer:
+/// `POST /v1/messages` of the Anthropic API; of Bedrock everything but
+/// `count-tokens`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The path without the query.
-    #[serde(default = "messages")]
+    #[serde(default)]
     path: String,
+    #[serde(default)]
+    operation: Option<Operation>,
     /// Text that occurs in the body.
     #[serde(default)]
     body_contains: String,
@@ -29,10 +38,6 @@ pub struct Rule {
     times: Option<u32>,
     #[serde(default)]
     reply: Reply,
-}
-
-fn messages() -> String {
-    "/v1/messages".to_owned()
 }
 
 #[expect(
@@ -44,17 +49,18 @@ fn once() -> Option<u32> {
 }
 
 impl Rule {
-    /// For the next `POST /v1/messages` only.
+    /// For the next question to a model only.
     pub fn once(reply: Reply) -> Self {
         Self {
-            path: messages(),
+            path: String::new(),
+            operation: None,
             body_contains: String::new(),
             times: once(),
             reply,
         }
     }
 
-    /// For every `POST /v1/messages`.
+    /// For every question to a model.
     pub fn always(reply: Reply) -> Self {
         Self {
             times: None,
@@ -75,6 +81,13 @@ impl Rule {
         self
     }
 
+    /// For requests of this kind instead.
+    #[must_use]
+    pub fn operation(mut self, operation: Operation) -> Self {
+        self.operation = Some(operation);
+        self
+    }
+
     /// Only for requests with this text in their body.
     #[must_use]
     pub fn body_contains(mut self, text: &str) -> Self {
@@ -83,8 +96,13 @@ impl Rule {
     }
 
     fn fits(&self, request: &Received) -> bool {
+        let is_asked_for = match self.operation {
+            Some(operation) => operation == request.operation,
+            None => !self.path.is_empty() || request.operation.is_message(),
+        };
         self.times != Some(0)
-            && self.path == request.path_without_query()
+            && is_asked_for
+            && (self.path.is_empty() || self.path == request.path_without_query())
             && (self.body_contains.is_empty()
                 || memchr::memmem::find(&request.body, self.body_contains.as_bytes()).is_some())
     }
@@ -95,12 +113,12 @@ impl Script {
         Self::default()
     }
 
-    /// The next `POST /v1/messages` that has no reply yet gets this one.
+    /// The next question to a model that has no reply yet gets this one.
     pub fn then(&self, reply: Reply) -> &Self {
         self.rule(Rule::once(reply))
     }
 
-    /// Every `POST /v1/messages` gets this, after the replies before it.
+    /// Every question to a model gets this, after the replies before it.
     pub fn always(&self, reply: Reply) -> &Self {
         self.rule(Rule::always(reply))
     }
@@ -115,7 +133,7 @@ impl Script {
         *self.rules() = rules.into_iter().collect();
     }
 
-    pub(super) fn reply_to(&self, request: &Received) -> Reply {
+    pub(crate) fn reply_to(&self, request: &Received) -> Reply {
         let mut rules = self.rules();
         let Some(rule) = rules.iter_mut().find(|rule| rule.fits(request)) else {
             return Reply::answer();

@@ -52,6 +52,8 @@ pub enum Content {
     Events(Vec<(String, Value)>),
     /// An error in the API's envelope.
     Error(ApiError),
+    /// Exactly these messages of Amazon's event stream, from Bedrock only.
+    Frames(Vec<Frame>),
     /// Anything over HTTP. The ledger counts [`Reply::tokens`] for it.
     Body {
         status: u16,
@@ -180,8 +182,32 @@ pub enum How {
     Silence,
     /// The body ends as if it were complete.
     Clean,
-    /// An `error` event, and a proper end of the body.
+    /// An `error` event, or a frame with this exception, and a proper end of
+    /// the body.
     Error(ApiError),
+    /// This frame, and a proper end of the body; from Bedrock only.
+    Frame(Frame),
+}
+
+/// One message of Amazon's event stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Frame {
+    /// The headers, all of them strings.
+    pub headers: Vec<(String, String)>,
+    /// A string stands for itself, anything else for its JSON.
+    pub payload: Value,
+    pub damage: Damage,
+}
+
+/// Which checksum of a frame is wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Damage {
+    #[default]
+    None,
+    Prelude,
+    Message,
 }
 
 /// Holds answers until a test lets them go on: heads, or bodies event by event.
@@ -240,6 +266,11 @@ impl Reply {
         .header("anthropic-ratelimit-unified-5h-status", "rejected")
         .header("anthropic-ratelimit-unified-5h-utilization", "1.0")
         .header("anthropic-ratelimit-unified-5h-reset", &resets_at)
+    }
+
+    /// Exactly these messages of Amazon's event stream.
+    pub fn frames(frames: impl IntoIterator<Item = Frame>) -> Self {
+        Self::of(Content::Frames(frames.into_iter().collect()))
     }
 
     pub fn body(status: u16, content_type: &str, body: impl Into<Bytes>) -> Self {
@@ -394,11 +425,11 @@ impl Pace {
         event_ms: 25,
     };
 
-    pub(super) fn head(self) -> Duration {
+    pub(crate) fn head(self) -> Duration {
         Duration::from_millis(self.head_ms)
     }
 
-    pub(super) fn event(self, index: usize) -> Duration {
+    pub(crate) fn event(self, index: usize) -> Duration {
         let ms = if index == 0 {
             self.first_event_ms
         } else {
@@ -424,7 +455,7 @@ impl Gate {
         self.0.close();
     }
 
-    pub(super) async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         if let Ok(permit) = self.0.acquire().await {
             permit.forget();
         }
