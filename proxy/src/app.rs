@@ -12,8 +12,9 @@ use std::{
 };
 
 use anyhow::Context;
+use aws::{Aws, kms::Kms};
 use metrics_exporter_prometheus::PrometheusHandle;
-use proto::{access_key::Hasher, line};
+use proto::{access_key::Hasher, line, sealed::LocalKey};
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, runtime, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,11 +25,16 @@ use crate::{
     ops::Ops,
     request::{Proxy, body::Buffers, record::Journal},
     route::OperatorKey,
-    settings::Settings,
-    sync::{self, Sync},
+    settings::{self, Settings},
+    sync::{self, Kept, Sync},
     tasks::Tasks,
     telemetry::{log::Log, metrics::Metrics},
-    upstream::{Upstream, connect::Connector, plan::Plan},
+    upstream::{
+        Upstream,
+        bedrock::{Bedrock, credential::Opener},
+        connect::Connector,
+        plan::Plan,
+    },
     usage::outbox::{CAPACITY, Outbox},
 };
 
@@ -75,11 +81,16 @@ impl App {
         let ops_addr = ops_listener.local_addr()?;
 
         let upkeep = Tasks::new();
+        let aws = Aws::default();
+        let opener = opener(&settings.bedrock, &aws);
+        let bedrock = Bedrock::new(&settings.bedrock, opener, &aws, &settings.limits, &upkeep);
+        let lessons = bedrock.lessons.clone();
         let proxy = Arc::new(Proxy {
             index: index.clone(),
             hasher: Hasher::new(settings.key_hasher_secret.expose_secret().as_bytes()),
             plan: Plan::new(&settings.plan.api_url, operator_key),
             upstream: Upstream::new(connector, settings.limits.clone(), &upkeep),
+            bedrock,
             buffers: Buffers::new(settings.limits.max_buffered_bytes),
             limits: settings.limits.clone(),
             journal: journal.clone(),
@@ -98,7 +109,17 @@ impl App {
             draining,
         };
         let sync = Tasks::new();
-        let sync_thread = start_sync(&settings.sync, index, journal, ops, ops_listener, &sync)?;
+        let sync_thread = start_sync(
+            &settings.sync,
+            Kept {
+                index,
+                journal,
+                lessons,
+            },
+            ops,
+            ops_listener,
+            &sync,
+        )?;
         connections.spawn(ingress.run());
         tracing::info!(%listen_addr, %ops_addr, "ready for clients");
         Ok(Self {
@@ -158,6 +179,14 @@ impl App {
     }
 }
 
+fn opener(settings: &settings::Bedrock, aws: &Aws) -> Opener {
+    match (&settings.kms_key_id, &settings.local_encryption_key) {
+        (Some(key_id), _) => Opener::Kms(Kms::new(aws.clone(), key_id)),
+        (None, Some(key)) => Opener::Local(LocalKey::new(key.expose_secret())),
+        (None, None) => Opener::None,
+    }
+}
+
 async fn bind(variable: &str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr)
         .await
@@ -166,9 +195,8 @@ async fn bind(variable: &str, addr: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Runs the sync loops, probes and metrics on their own thread.
 fn start_sync(
-    settings: &crate::settings::Sync,
-    index: Arc<IndexHandle>,
-    journal: Arc<Journal>,
+    settings: &settings::Sync,
+    kept: Kept,
     ops: Ops,
     ops_listener: TcpListener,
     tasks: &Tasks,
@@ -179,7 +207,7 @@ fn start_sync(
     let ops_listener = ops_listener.into_std()?;
     let entered = runtime.enter();
     let ops_listener = TcpListener::from_std(ops_listener)?;
-    let sync = Sync::new(settings, index, journal)?;
+    let sync = Sync::new(settings, kept)?;
     tasks.spawn(sync::watch::run(sync.clone(), tasks.clone()));
     tasks.spawn(sync::report::run(sync.clone(), tasks.clone()));
     tasks.spawn(sync::push::run(sync, tasks.clone()));

@@ -207,6 +207,11 @@ impl IndexHandle {
         self.current.load()
     }
 
+    /// For what takes longer than a look.
+    pub fn load_full(&self) -> Arc<Index> {
+        self.current.load_full()
+    }
+
     /// Puts the next state in force.
     pub fn swap(&self, next: Index) {
         let position = next.position.clone();

@@ -21,6 +21,7 @@ pub mod request;
 
 pub mod authenticate;
 pub mod endpoint;
+pub mod models;
 pub mod route;
 
 pub mod relay;

@@ -5,7 +5,9 @@
 //! [`tap`] looks at what passes.
 //!
 //! When the upstream breaks within its answer, so does the client's connection:
-//! never a clean end that could be taken for a short but complete answer.
+//! never a clean end that could be taken for a short but complete answer. Where
+//! pieces are whole events, the client is told by a last one instead, and `ping`
+//! events fill the silence.
 
 pub mod decode;
 pub mod sse;
@@ -25,6 +27,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     error::{Error, Kind},
+    refusal,
     request::record::Record,
     settings::Limits,
     upstream::{Answer, Flow, plan::strip_hop_by_hop},
@@ -44,11 +47,26 @@ pub enum ClientBody {
 pub struct Relay {
     flow: Flow,
     silence: Silence,
+    /// Between `ping` events; none where they may not stand.
+    pings: Option<Pings>,
     tap: Tap,
     /// Comes after the last piece: the upstream has ended an answer that was not
     /// complete.
     broken: Option<Error>,
+    /// The client was told that it is broken.
+    is_over: bool,
+    request_id: Box<str>,
 }
+
+/// Fills silence, so that nobody on the way takes it for the end.
+#[derive(Debug)]
+struct Pings {
+    interval: Duration,
+    silence: Silence,
+}
+
+/// What the API sends for it.
+const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 
 /// Notices that nothing has come for too long.
 #[derive(Debug)]
@@ -72,10 +90,13 @@ impl Relay {
         }
         strip_hop_by_hop(&mut head.headers);
         let mut relay = Self {
+            request_id: record.request_id().into(),
             tap: Tap::new(&head, record),
+            pings: Pings::between(&flow, limits.ping_interval),
             flow,
             silence: Silence::new(limits.idle_timeout),
             broken: None,
+            is_over: false,
         };
         relay.look_for_the_end();
         let mut response = Response::new(ClientBody::Relay(Box::new(relay)));
@@ -85,12 +106,18 @@ impl Relay {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
         if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(Err(error)));
+            return Poll::Ready(Some(self.break_off(error)));
         }
         match self.flow.poll_piece(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.silence.broken();
+                if let Some(pings) = &mut self.pings {
+                    pings.silence.broken();
+                }
                 if let Some(data) = frame.data_ref() {
                     self.tap.see(data);
                 }
@@ -98,22 +125,34 @@ impl Relay {
                 self.look_for_the_end();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(cause))) => {
-                let error = Error::because(Kind::UpstreamBroken, cause);
+            Poll::Ready(Some(Err(error))) => {
                 self.tap.broken(&error);
-                Poll::Ready(Some(Err(error)))
+                Poll::Ready(Some(self.break_off(error)))
             }
             Poll::Ready(None) => {
                 self.look_for_the_end();
-                Poll::Ready(self.broken.take().map(Err))
+                let error = self.broken.take();
+                Poll::Ready(error.map(|error| self.break_off(error)))
             }
             Poll::Pending if self.silence.poll_too_long(cx) => {
                 let error = Error::from(Kind::IdleTimeout);
                 self.tap.broken(&error);
-                Poll::Ready(Some(Err(error)))
+                Poll::Ready(Some(self.break_off(error)))
             }
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => match &mut self.pings {
+                Some(pings) => pings.poll(cx).map(|ping| Some(Ok(Frame::data(ping)))),
+                None => Poll::Pending,
+            },
         }
+    }
+
+    /// The last thing the client gets of an answer that is not complete.
+    fn break_off(&mut self, error: Error) -> Result<Frame<Bytes>, Error> {
+        if !self.flow.is_of_whole_events() {
+            return Err(error);
+        }
+        self.is_over = true;
+        Ok(Frame::data(refusal::event(&error, &self.request_id)))
     }
 
     /// When the upstream has nothing more to say: was it all?
@@ -131,7 +170,25 @@ impl Relay {
     }
 
     fn is_end(&self) -> bool {
-        self.flow.is_end() && self.broken.is_none()
+        self.is_over || (self.flow.is_end() && self.broken.is_none())
+    }
+}
+
+impl Pings {
+    fn between(flow: &Flow, interval: Duration) -> Option<Self> {
+        let are_wanted = flow.is_of_whole_events() && !interval.is_zero();
+        are_wanted.then(|| Self {
+            interval,
+            silence: Silence::new(interval),
+        })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        if !self.silence.poll_too_long(cx) {
+            return Poll::Pending;
+        }
+        self.silence = Silence::new(self.interval);
+        Poll::Ready(Bytes::from_static(PING))
     }
 }
 

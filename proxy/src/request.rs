@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::Utc;
-use http::{HeaderValue, Request, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use proto::{access_key::Hasher, sync::Provider};
@@ -19,14 +19,18 @@ use crate::{
     authenticate::authenticate,
     endpoint::{Endpoint, Target},
     error::{Error, Kind},
-    index::IndexHandle,
-    refusal,
+    index::{AccessKey, IndexHandle},
+    models, refusal,
     relay::{ClientBody, Relay},
-    route::Owner,
+    route::{self, Owner},
     settings::Limits,
-    upstream::{Answer, Upstream, plan::Plan},
+    upstream::{
+        Answer, Upstream,
+        bedrock::{Bedrock, Question},
+        plan::Plan,
+    },
 };
-use body::Buffers;
+use body::{Buffered, Buffers};
 use inspect::Asked;
 use record::{Journal, Record};
 
@@ -37,6 +41,7 @@ pub struct Proxy {
     pub hasher: Hasher,
     pub plan: Plan,
     pub upstream: Upstream,
+    pub bedrock: Bedrock,
     pub buffers: Buffers,
     pub limits: Limits,
     pub journal: Arc<Journal>,
@@ -82,18 +87,49 @@ async fn ask(
     record: &mut Record,
 ) -> Result<Answer, Error> {
     let now = Utc::now();
-    match authenticate(&proxy.index, &proxy.hasher, target.key, &head.headers, now) {
-        Ok(access_key) => record.belongs_to(access_key),
+    let access_key = match authenticate(&proxy.index, &proxy.hasher, target.key, &head.headers, now)
+    {
+        Ok(access_key) => access_key,
         Err(kind) => {
             Box::pin(body::discard(body, &head.headers, &proxy.limits)).await;
             return Err(kind.into());
         }
-    }
+    };
+    record.belongs_to(access_key.clone());
     let body = body::collect(body, &head.headers, &proxy.limits, &proxy.buffers).await?;
-    if target.endpoint != Endpoint::Models {
-        record.asks_for(Asked::of(&head.headers, &body.bytes)?);
+    let asked = match target.endpoint {
+        Endpoint::Models => Asked::default(),
+        _ => Asked::of(&head.headers, &body.bytes)?,
+    };
+    record.asks_for(asked.clone());
+    let user = proxy.index.load().user(&access_key.user_id);
+    match route::provider(user) {
+        Provider::Bedrock => {
+            record.goes_to(Provider::Bedrock);
+            let asking = ask_bedrock(
+                proxy,
+                target,
+                &access_key,
+                &head.headers,
+                &body,
+                &asked,
+                record,
+            );
+            Box::pin(asking).await
+        }
+        _ => {
+            record.goes_to(Provider::Plan);
+            ask_plan(proxy, target, head, &body).await
+        }
     }
+}
 
+async fn ask_plan(
+    proxy: &Proxy,
+    target: &Target<'_>,
+    head: request::Parts,
+    body: &Buffered,
+) -> Result<Answer, Error> {
     let (request, owner) = proxy
         .plan
         .request(
@@ -103,7 +139,6 @@ async fn ask(
             Full::new(body.bytes.clone()),
         )
         .map_err(|cause| Error::because(Kind::NotFound, cause))?;
-    record.goes_to(Provider::Plan);
     let answer = proxy.upstream.send(request).await?;
     if answer.head.status.is_informational() {
         let cause = format!("status {} to a request for none", answer.head.status);
@@ -115,6 +150,45 @@ async fn ask(
             "the Anthropic API does not accept PROXY_PLAN_API_KEY: replace it"
         );
         return Err(Kind::OperatorCredential.into());
+    }
+    Ok(answer)
+}
+
+async fn ask_bedrock(
+    proxy: &Proxy,
+    target: &Target<'_>,
+    access_key: &AccessKey,
+    headers: &HeaderMap,
+    body: &Buffered,
+    asked: &Asked,
+    record: &Record,
+) -> Result<Answer, Error> {
+    let index = proxy.index.load_full();
+    if target.endpoint == Endpoint::Models {
+        let models = proxy.bedrock.models(&index);
+        return models::answer(&models, target.path_and_query);
+    }
+    let question = Question {
+        access_key,
+        headers,
+        body: &body.bytes,
+        model: &asked.model,
+        is_streaming: asked.is_streaming,
+        session_id: record.session_id(),
+        is_count: target.endpoint == Endpoint::CountTokens,
+    };
+    let answer = proxy.bedrock.ask(&index, &question, record.metrics()).await;
+    let mut answer = answer.inspect_err(|error| {
+        if error.kind == Kind::BedrockCredential {
+            tracing::error!(
+                access_key_id = &*access_key.id,
+                error = error.chain(),
+                "Bedrock does not accept the credential of an access key: replace it"
+            );
+        }
+    })?;
+    if let Ok(id) = HeaderValue::from_str(record.request_id()) {
+        answer.head.headers.insert("request-id", id);
     }
     Ok(answer)
 }

@@ -4,10 +4,13 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, header};
 use memchr::memmem;
-use proto::access_key;
+use proto::{
+    access_key,
+    sync::{Provider, RoutingStrategy},
+};
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::authenticate::bearer;
+use crate::{authenticate::bearer, index::User};
 
 /// Credentials of the Anthropic API begin with this; a dummy that a client was
 /// made to send does not.
@@ -16,6 +19,14 @@ const ANTHROPIC_PREFIX: &str = "sk-ant-";
 /// OAuth tokens of a developer's login go into `authorization`, never into
 /// `x-api-key`.
 const OAUTH_PREFIX: &str = "sk-ant-oat";
+
+/// Which provider answers for a user.
+pub fn provider(user: Option<User>) -> Provider {
+    match user.map(|user| user.routing_strategy) {
+        Some(RoutingStrategy::BedrockOnly) => Provider::Bedrock,
+        _ => Provider::Plan,
+    }
+}
 
 /// With whose credential the plan is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,8 @@ use clap::{
 use http::{HeaderValue, Uri};
 use secrecy::SecretString;
 
+use crate::upstream::bedrock::{adapter::Preference, model::Overlay};
+
 /// Answers Claude Code from the Anthropic API, counting every token.
 #[derive(Debug, Parser)]
 #[command(name = "claude-code-proxy", version, about)]
@@ -31,6 +33,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub plan: Plan,
+
+    #[command(flatten)]
+    pub bedrock: Bedrock,
 
     #[command(flatten)]
     pub limits: Limits,
@@ -105,6 +110,54 @@ pub struct Plan {
     pub http_version: HttpVersion,
 }
 
+/// Amazon Bedrock.
+#[derive(Debug, clap::Args)]
+pub struct Bedrock {
+    /// Region where a credential names none: that of the process's own role.
+    #[arg(long = "bedrock-region", env = "PROXY_BEDROCK_REGION", default_value = "ap-northeast-2", value_parser = region)]
+    pub region: String,
+
+    /// Which of Bedrock's APIs answers, unless a model mapping says otherwise.
+    #[arg(
+        long = "bedrock-api",
+        env = "PROXY_BEDROCK_API",
+        value_enum,
+        default_value = "auto"
+    )]
+    pub api: Preference,
+
+    /// Access keys without a credential for Bedrock use the process's own AWS
+    /// role.
+    #[arg(long = "bedrock-use-role", env = "PROXY_BEDROCK_USE_ROLE", default_value = "false", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub use_role: bool,
+
+    /// JSON object, model that clients ask for → model on Bedrock. Wins over the
+    /// mappings of administrators.
+    #[arg(long = "bedrock-model-mapping", env = "PROXY_BEDROCK_MODEL_MAPPING", default_value = "{}", value_parser = Overlay::parse)]
+    pub model_mapping: Overlay,
+
+    /// Seconds that an opened credential is kept.
+    #[arg(long = "bedrock-key-cache-ttl", env = "PROXY_BEDROCK_KEY_CACHE_TTL", default_value = "300", value_parser = some_seconds)]
+    pub key_cache_ttl: Duration,
+
+    /// Stands in for Amazon's own address, everywhere.
+    #[arg(long = "bedrock-endpoint-url", env = "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", value_parser = origin)]
+    pub endpoint_url: Option<Uri>,
+
+    /// The KMS key that credentials are sealed with; the same as control's.
+    #[arg(
+        long,
+        env = "PROXY_KMS_KEY_ID",
+        conflicts_with = "local_encryption_key"
+    )]
+    pub kms_key_id: Option<String>,
+
+    /// What credentials are sealed with where there is no KMS; the same as
+    /// control's.
+    #[arg(long, env = "PROXY_LOCAL_ENCRYPTION_KEY", value_parser = secret, hide_env_values = true)]
+    pub local_encryption_key: Option<SecretString>,
+}
+
 /// Which HTTP a TLS or plain connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HttpVersion {
@@ -132,6 +185,11 @@ pub struct Limits {
     /// Seconds of silence within an answer.
     #[arg(long, env = "PROXY_IDLE_TIMEOUT", default_value = "300", value_parser = some_seconds)]
     pub idle_timeout: Duration,
+
+    /// Seconds of silence of Bedrock after which the client is sent a `ping`
+    /// event; 0 is off.
+    #[arg(long, env = "PROXY_PING_INTERVAL", default_value = "15", value_parser = seconds)]
+    pub ping_interval: Duration,
 
     /// The largest request body in bytes.
     #[arg(long, env = "PROXY_MAX_BODY_BYTES", default_value = "33554432", value_parser = body_bytes)]
@@ -302,6 +360,13 @@ fn some_seconds(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("must be at least 1".to_owned()),
         some => Ok(some),
     }
+}
+
+fn region(text: &str) -> Result<String, String> {
+    if !proto::region::is_well_formed(text) {
+        return Err("must be an AWS region such as ap-northeast-2".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn body_bytes(text: &str) -> Result<usize, String> {

@@ -28,7 +28,10 @@ use tonic::{
 };
 use uuid::Uuid;
 
-use crate::{index::IndexHandle, request::record::Journal, settings, usage::outbox::Outbox};
+use crate::{
+    index::IndexHandle, request::record::Journal, settings, upstream::bedrock::lessons::Lessons,
+    usage::outbox::Outbox,
+};
 
 /// See `sync-protocol`: half-open connections are found by asking, also while
 /// nothing is sent.
@@ -44,6 +47,15 @@ pub struct Sync {
     pub node: Node,
     pub index: Arc<IndexHandle>,
     pub journal: Arc<Journal>,
+    pub lessons: Arc<Lessons>,
+}
+
+/// What is kept in step with control.
+#[derive(Debug)]
+pub struct Kept {
+    pub index: Arc<IndexHandle>,
+    pub journal: Arc<Journal>,
+    pub lessons: Arc<Lessons>,
 }
 
 /// Puts the bearer token on every call.
@@ -60,11 +72,7 @@ impl Sync {
     /// # Errors
     ///
     /// PEM files that cannot be read or used, or a token that no header may have.
-    pub fn new(
-        settings: &settings::Sync,
-        index: Arc<IndexHandle>,
-        journal: Arc<Journal>,
-    ) -> anyhow::Result<Self> {
+    pub fn new(settings: &settings::Sync, kept: Kept) -> anyhow::Result<Self> {
         let mut token =
             HeaderValue::from_str(&format!("Bearer {}", settings.token.expose_secret()))
                 .context("PROXY_SYNC_TOKEN")?;
@@ -78,8 +86,9 @@ impl Sync {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started_at: Some(line::timestamp(chrono::Utc::now())),
             },
-            index,
-            journal,
+            index: kept.index,
+            journal: kept.journal,
+            lessons: kept.lessons,
         })
     }
 

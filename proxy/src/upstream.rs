@@ -13,7 +13,7 @@ pub mod plan;
 
 use std::{
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -53,6 +53,10 @@ pub struct Answer {
 pub enum Flow {
     Http1(Box<http1::Flow>),
     Http2(Box<http2::Flow>),
+    /// Made here of what AWS's client receives.
+    Bedrock(bedrock::stream::Flow),
+    /// There at once.
+    Whole(Option<Bytes>),
 }
 
 /// Why an exchange ended without an answer.
@@ -188,17 +192,23 @@ impl Flow {
     pub fn poll_piece(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self {
-            Self::Http1(flow) => flow.poll_piece(cx),
-            Self::Http2(flow) => flow.poll_piece(cx),
-        }
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let piece = match self {
+            Self::Http1(flow) => ready!(flow.poll_piece(cx)),
+            Self::Http2(flow) => ready!(flow.poll_piece(cx)),
+            Self::Bedrock(flow) => return flow.poll_piece(cx),
+            Self::Whole(body) => return Poll::Ready(body.take().map(|it| Ok(Frame::data(it)))),
+        };
+        let broken = |cause| Error::because(Kind::UpstreamBroken, cause);
+        Poll::Ready(piece.map(|it| it.map_err(broken)))
     }
 
     pub fn is_end(&self) -> bool {
         match self {
             Self::Http1(flow) => flow.is_end(),
             Self::Http2(flow) => flow.is_end(),
+            Self::Bedrock(flow) => flow.is_end(),
+            Self::Whole(body) => body.is_none(),
         }
     }
 
@@ -206,6 +216,16 @@ impl Flow {
         match self {
             Self::Http1(flow) => flow.size_hint(),
             Self::Http2(flow) => flow.size_hint(),
+            Self::Bedrock(_) => SizeHint::default(),
+            Self::Whole(body) => {
+                SizeHint::with_exact(body.as_ref().map_or(0, |it| it.len() as u64))
+            }
         }
+    }
+
+    /// Whether pieces end where events end, so that one of ours fits between
+    /// them.
+    pub fn is_of_whole_events(&self) -> bool {
+        matches!(self, Self::Bedrock(_))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The parts of a body that are acted on.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Empty when the body does not say it as text.
     pub model: String,

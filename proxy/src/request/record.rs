@@ -28,6 +28,7 @@ use crate::{
     error::Error,
     index::AccessKey,
     telemetry::{log::Log, metrics::Metrics},
+    upstream::bedrock::answer::AWS_REQUEST_ID,
     usage::{
         meter::Reading,
         outbox::{Full, Outbox},
@@ -122,6 +123,11 @@ impl Record {
         &self.request_id
     }
 
+    /// Empty when the client named none.
+    pub fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
     pub fn endpoint(&self) -> Endpoint {
         self.endpoint
     }
@@ -146,7 +152,10 @@ impl Record {
     /// The upstream begins to answer.
     pub fn begins(&mut self, status: u16, headers: &HeaderMap) {
         self.status = status;
-        self.upstream_request_id = id(headers, "request-id");
+        self.upstream_request_id = id(headers, AWS_REQUEST_ID);
+        if self.upstream_request_id.is_empty() {
+            self.upstream_request_id = id(headers, "request-id");
+        }
     }
 
     /// The first piece of the answer's body is here. Later calls change nothing.

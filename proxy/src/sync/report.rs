@@ -27,11 +27,15 @@ pub async fn run(sync: Sync, tasks: Tasks) {
             () = tasks.stopping() => return,
             _ = ticks.tick() => {}
             Ok(()) = changed.changed() => {}
+            () = sync.lessons.learned() => {}
         }
         changed.mark_unchanged();
-        let pause = match timeout(DEADLINE, sync.config().report(report(&sync))).await {
+        let report = report(&sync);
+        let lessons = report.lessons.len();
+        let pause = match timeout(DEADLINE, sync.config().report(report)).await {
             Ok(Ok(_)) => {
                 backoff.reset();
+                sync.lessons.reported(lessons);
                 SHORTEST
             }
             Ok(Err(error)) => {
@@ -62,6 +66,6 @@ fn report(sync: &Sync) -> ReportRequest {
         usage_pending: backlog.pending as u64,
         usage_dropped: backlog.dropped,
         active_streams: sync.journal.active(),
-        lessons: Vec::new(),
+        lessons: sync.lessons.unreported(),
     }
 }

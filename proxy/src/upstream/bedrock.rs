@@ -1,10 +1,253 @@
-//! Amazon Bedrock.
+//! Amazon Bedrock: the same request, answered like the Anthropic API would.
+//!
+//! [`Bedrock::ask`] finds the [`model`], opens the [`credential`] and reads the
+//! body. Then [`shape`] leaves out what is known to be refused, the [`adapter`]
+//! carries the rest there and the answer back, and when Bedrock refuses
+//! something that can be left out ([`complaint`], [`signature`]), the request is
+//! sent again without it and the lesson is kept ([`lessons`]).
+
+pub mod model;
 
 pub mod adapter;
+pub mod answer;
+pub mod count;
+pub mod invoke;
+pub mod messages;
+pub mod stream;
+
+pub mod client;
+pub mod credential;
+
 pub mod complaint;
 pub mod feature;
 pub mod lessons;
 pub mod members;
-pub mod model;
 pub mod shape;
 pub mod signature;
+
+pub mod fault;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use aws::Aws;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+
+use crate::{
+    error::{Error, Kind},
+    index::{AccessKey, BedrockKey, Index},
+    settings::{self, Limits},
+    tasks::Tasks,
+    telemetry::metrics::Metrics,
+};
+use adapter::{Adapter, Preference};
+use answer::Answer;
+use client::Clients;
+use complaint::features;
+use credential::{Opened, Opener, Vault};
+use feature::Feature;
+use lessons::Lessons;
+use members::Members;
+use messages::Origins;
+use model::{Model, Overlay};
+use shape::{Shaped, shape};
+use signature::Complaint;
+
+/// How often one request is sent again without something that was refused. Each
+/// time something else must have been left out.
+const REPETITIONS: usize = 5;
+
+/// Everything that asking Bedrock takes.
+#[derive(Debug)]
+pub struct Bedrock {
+    preference: Preference,
+    overlay: Overlay,
+    vault: Vault,
+    origins: Origins,
+    pub lessons: Arc<Lessons>,
+    signatures: signature::Refused,
+}
+
+/// What a client asks, and who it is.
+#[derive(Debug)]
+pub struct Question<'a> {
+    pub access_key: &'a AccessKey,
+    pub headers: &'a HeaderMap,
+    pub body: &'a Bytes,
+    /// The model that the body names.
+    pub model: &'a str,
+    pub is_streaming: bool,
+    /// `x-claude-code-session-id`; empty when not sent.
+    pub session_id: &'a str,
+    /// Only how many tokens the input has.
+    pub is_count: bool,
+}
+
+/// Where a question goes.
+struct Destination {
+    opened: Arc<Opened>,
+    model: Model,
+    adapter: Adapter,
+}
+
+impl Bedrock {
+    pub fn new(
+        settings: &settings::Bedrock,
+        opener: Opener,
+        aws: &Aws,
+        limits: &Limits,
+        tasks: &Tasks,
+    ) -> Self {
+        let clients = Arc::new(Clients::new(settings.endpoint_url.clone(), limits));
+        Self {
+            preference: settings.api,
+            overlay: settings.model_mapping.clone(),
+            vault: Vault::new(settings, opener, aws, clients.clone(), tasks),
+            origins: Origins::new(clients, limits, tasks),
+            lessons: Arc::default(),
+            signatures: signature::Refused::default(),
+        }
+    }
+
+    /// The models that clients may ask for by a name of Anthropic's, in order.
+    pub fn models(&self, index: &Index) -> BTreeSet<String> {
+        let mapped = index.mappings().map(|it| &*it.claude_model);
+        let models = self.overlay.models().chain(mapped);
+        models.map(ToOwned::to_owned).collect()
+    }
+
+    /// Asks Bedrock, and gives its answer as the Anthropic API would.
+    ///
+    /// # Errors
+    ///
+    /// An unknown model, no credential, or what Bedrock itself said.
+    pub async fn ask(
+        &self,
+        index: &Index,
+        question: &Question<'_>,
+        metrics: &Metrics,
+    ) -> Result<Answer, Error> {
+        let model = self.model(index, question.model)?;
+        let key = index.bedrock_key(&question.access_key.id);
+        let opened = self.vault.open(key.map(|it| &**it)).await?;
+        let (mut body, betas) = read(question)?;
+        self.signatures.demote_known(question.session_id, &mut body);
+        let to = Destination {
+            adapter: Adapter::choose(self.preference, &model),
+            opened,
+            model,
+        };
+        let mut refused = self.lessons.refused(index, &to.opened.region, &to.model.id);
+        self.converse_until_accepted(question, &to, body, &betas, &mut refused, metrics)
+            .await
+    }
+
+    fn model(&self, index: &Index, asked: &str) -> Result<Model, Error> {
+        model::resolve(asked, &self.overlay, index).ok_or_else(|| {
+            let words = format!("model: {asked} is not known to the gateway on Amazon Bedrock");
+            Error::from(Kind::UnknownModel).in_the_words(&words)
+        })
+    }
+
+    /// Sends, and sends again without what was refused.
+    async fn converse_until_accepted(
+        &self,
+        question: &Question<'_>,
+        to: &Destination,
+        mut body: Members,
+        betas: &[String],
+        refused: &mut BTreeSet<Feature>,
+        metrics: &Metrics,
+    ) -> Result<Answer, Error> {
+        let mut learned: Vec<Feature> = Vec::new();
+        let mut demotions = 0;
+        for _ in 0..REPETITIONS {
+            let shaped = shape(&body, betas, refused);
+            let error = match self.send(question, to, &shaped, metrics).await {
+                Ok(answer) => {
+                    let (region, model) = (&to.opened.region, &to.model.id);
+                    self.lessons.learn(region, model, learned);
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let words = match (error.kind, &error.wording) {
+                (Kind::BedrockInvalid, Some(words)) => words,
+                _ => return Err(error),
+            };
+            if let Some(complaint) = Complaint::of(words) {
+                let demotion = complaint.demotion(demotions);
+                demotions += 1;
+                let session = question.session_id;
+                if self.signatures.demote(session, &mut body, demotion) {
+                    continue;
+                }
+                return Err(error);
+            }
+            let news: Vec<Feature> = features(words, &shaped)
+                .into_iter()
+                .filter(|feature| !refused.contains(feature))
+                .collect();
+            refused.extend(news.iter().cloned());
+            let without = shape(&body, betas, refused);
+            if without.left_out == shaped.left_out {
+                return Err(error);
+            }
+            learned.extend(news);
+        }
+        let shaped = shape(&body, betas, refused);
+        self.send(question, to, &shaped, metrics).await
+    }
+
+    async fn send(
+        &self,
+        question: &Question<'_>,
+        to: &Destination,
+        shaped: &Shaped,
+        _metrics: &Metrics,
+    ) -> Result<Answer, Error> {
+        let Destination {
+            opened,
+            model,
+            adapter,
+        } = to;
+        let client = &opened.client;
+        if question.is_count {
+            return count::ask(client, model, shaped).await;
+        }
+        match adapter {
+            Adapter::Invoke => invoke::ask(client, &model.id, shaped, question.is_streaming).await,
+            Adapter::Messages => {
+                self.origins
+                    .ask(opened, &model.id, shaped, question.headers)
+                    .await
+            }
+            Adapter::Converse => Err(Kind::BedrockInternal.into()),
+        }
+    }
+}
+
+/// The body's members, and the betas that make sense on Bedrock.
+fn read(question: &Question<'_>) -> Result<(Members, Vec<String>), Error> {
+    if question.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Kind::EncodedBody.into());
+    }
+    let mut body: Members = serde_json::from_slice(question.body)
+        .map_err(|cause| Error::because(Kind::MalformedBody, cause))?;
+    // Where Claude Code puts betas when it speaks to Bedrock itself.
+    let inside: Vec<String> = body.read("anthropic_beta").unwrap_or_default();
+    body.remove("anthropic_beta");
+    let headers = question.headers.get_all("anthropic-beta").iter();
+    let flags = headers
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .chain(inside.iter().map(String::as_str));
+    Ok((body, feature::known_to_bedrock(flags)))
+}
+
+/// Whether an access key can reach Bedrock at all is known without opening
+/// anything.
+pub fn has_credential(key: Option<&Arc<BedrockKey>>, use_role: bool) -> bool {
+    key.is_some() || use_role
+}

@@ -28,12 +28,13 @@ pub enum Connected {
 }
 
 impl Connector {
+    /// Connects to the plan.
+    ///
     /// # Errors
     ///
     /// A certificate file that cannot be read or holds no certificates.
     pub fn new(plan: &Plan) -> anyhow::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let mut roots = public_roots();
         if let Some(pem) = read("PROXY_PLAN_CA_BUNDLE", plan.ca_bundle.as_ref())? {
             let bad = |err: String| anyhow::anyhow!("PROXY_PLAN_CA_BUNDLE: {err}");
             let before = roots.len();
@@ -45,6 +46,15 @@ impl Connector {
                 return Err(bad("no certificate in it".to_owned()));
             }
         }
+        Ok(Self::with(roots, plan.api_url.clone(), plan.http_version))
+    }
+
+    /// Connects to an origin with a public certificate, or without TLS.
+    pub fn to(origin: http::Uri) -> Self {
+        Self::with(public_roots(), origin, HttpVersion::Auto)
+    }
+
+    fn with(roots: RootCertStore, origin: http::Uri, http_version: HttpVersion) -> Self {
         let config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -55,16 +65,16 @@ impl Connector {
         let builder = HttpsConnectorBuilder::new()
             .with_tls_config(config)
             .https_or_http();
-        let https = match plan.http_version {
+        let https = match http_version {
             HttpVersion::Auto => builder.enable_all_versions().wrap_connector(http),
             HttpVersion::Http1 => builder.enable_http1().wrap_connector(http),
             HttpVersion::Http2 => builder.enable_http2().wrap_connector(http),
         };
-        Ok(Self {
+        Self {
             https,
-            origin: plan.api_url.clone(),
-            http_version: plan.http_version,
-        })
+            origin,
+            http_version,
+        }
     }
 
     /// Connects. An HTTP/2 connection is shared through `http2`.
@@ -80,4 +90,10 @@ impl Connector {
         }
         Ok(Connected::Http1(Http1::handshake(io).await?))
     }
+}
+
+fn public_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    roots
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use proto::sync::Lesson;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::feature::Feature;
 use crate::index::Index;
@@ -25,7 +25,10 @@ const CAPACITY: usize = 1000;
 const REPORTED: usize = 100;
 
 #[derive(Debug, Default)]
-pub struct Lessons(Mutex<Inner>);
+pub struct Lessons {
+    inner: Mutex<Inner>,
+    learned: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -69,7 +72,13 @@ impl Lessons {
             let fresh = fresh.or_default();
             fresh.retain(|(it, _)| *it != feature);
             fresh.push((feature, Instant::now()));
+            self.learned.notify_one();
         }
+    }
+
+    /// Ends when there is something new to report.
+    pub async fn learned(&self) {
+        self.learned.notified().await;
     }
 
     /// What control does not know yet, for one report.
@@ -86,7 +95,7 @@ impl Lessons {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,235 @@
+//! Bedrock's own Messages API: the client's body with Bedrock's name for the
+//! model, and the answer as it comes, through the same relay as the plan's.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http_body_util::Full;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::{
+    answer::{AWS_REQUEST_ID, Answer},
+    client::{Clients, Identity, keys},
+    credential::Opened,
+    fault::Said,
+    shape::Shaped,
+};
+use crate::{
+    error::{Cause, Error, Kind},
+    settings::Limits,
+    tasks::Tasks,
+    upstream::{Flow, RequestBody, Upstream, connect::Connector},
+};
+
+const PATH: &str = "/anthropic/v1/messages";
+
+/// The version of the API that is asked for when the client names none.
+const VERSION: &str = "2023-06-01";
+
+/// A refusal is not longer.
+const REFUSAL_BYTES: usize = 64 * 1024;
+
+/// Connections to Bedrock's Messages API, by region.
+#[derive(Debug)]
+pub struct Origins {
+    clients: Arc<Clients>,
+    limits: Limits,
+    tasks: Tasks,
+    /// One for each region that a credential names: few.
+    upstreams: Mutex<HashMap<Arc<str>, Arc<Upstream>>>,
+}
+
+impl Origins {
+    pub fn new(clients: Arc<Clients>, limits: &Limits, tasks: &Tasks) -> Self {
+        Self {
+            clients,
+            limits: limits.clone(),
+            tasks: tasks.clone(),
+            upstreams: Mutex::default(),
+        }
+    }
+
+    /// Asks a model.
+    ///
+    /// # Errors
+    ///
+    /// What Bedrock refuses, as [`Said::kind`] tells it; what keeps it from
+    /// being asked.
+    pub async fn ask(
+        &self,
+        opened: &Opened,
+        model: &str,
+        shaped: &Shaped,
+        client_headers: &HeaderMap,
+    ) -> Result<Answer, Error> {
+        let unusable = |cause| Error::because(Kind::BedrockInternal, cause);
+        let origin = self.clients.origin(&opened.region).map_err(unusable)?;
+        let upstream = self.upstream(&opened.region, &origin);
+        let request = request(&origin, opened, model, shaped, client_headers).await?;
+        let answer = upstream.send(request).await?;
+        if answer.head.status.is_success() {
+            return Ok(answer);
+        }
+        Err(refusal(answer, &self.limits).await)
+    }
+
+    fn upstream(&self, region: &Arc<str>, origin: &Uri) -> Arc<Upstream> {
+        let upstreams = self.upstreams.lock();
+        let mut upstreams = upstreams.unwrap_or_else(PoisonError::into_inner);
+        let upstream = upstreams.entry(region.clone()).or_insert_with(|| {
+            let connector = Connector::to(origin.clone());
+            Arc::new(Upstream::new(connector, self.limits.clone(), &self.tasks))
+        });
+        upstream.clone()
+    }
+}
+
+async fn request(
+    origin: &Uri,
+    opened: &Opened,
+    model: &str,
+    shaped: &Shaped,
+    client_headers: &HeaderMap,
+) -> Result<Request<RequestBody>, Error> {
+    let unusable = |cause: http::Error| Error::because(Kind::BedrockInternal, cause);
+    let mut body = shaped.body.clone();
+    let written = body
+        .set("model", &model)
+        .and_then(|()| serde_json::to_vec(&body));
+    let body = written.map_err(|cause| Error::because(Kind::MalformedBody, cause))?;
+    let body = Bytes::from(body);
+
+    let base = origin.to_string();
+    let uri = format!("{}{PATH}", base.trim_end_matches('/'));
+    let version = client_headers.get("anthropic-version");
+    let version = version.and_then(|it| it.to_str().ok()).unwrap_or(VERSION);
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(uri)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("anthropic-version", version);
+    if let Some(authority) = origin.authority() {
+        request = request.header(header::HOST, authority.as_str());
+    }
+    if !shaped.betas.is_empty() {
+        request = request.header("anthropic-beta", shaped.betas.join(","));
+    }
+    let mut request = request.body(Full::new(body.clone())).map_err(unusable)?;
+    authorize(&mut request, &body, opened).await?;
+    Ok(request)
+}
+
+/// Puts the credential on a request: a bearer token, or a signature over what is
+/// there.
+async fn authorize(
+    request: &mut Request<RequestBody>,
+    body: &[u8],
+    opened: &Opened,
+) -> Result<(), Error> {
+    let refused = |cause: Cause| Error::because(Kind::BedrockCredential, cause);
+    match &opened.identity {
+        Identity::Bearer(token) => {
+            let value = HeaderValue::from_str(&format!("Bearer {}", token.token()));
+            let mut value = value.map_err(|cause| refused(cause.into()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        Identity::Signer(provider) => {
+            let keys = keys(provider)
+                .await
+                .map_err(|cause| refused(cause.into()))?;
+            let identity = keys.into();
+            let params = v4::SigningParams::builder()
+                .identity(&identity)
+                .region(&opened.region)
+                .name("bedrock")
+                .time(SystemTime::now())
+                .settings(SigningSettings::default())
+                .build()
+                .map_err(|cause| refused(cause.into()))?;
+            let uri = request.uri().to_string();
+            let headers = request.headers().iter();
+            let headers = headers.filter_map(|(name, it)| Some((name.as_str(), it.to_str().ok()?)));
+            let signable = SignableRequest::new(
+                request.method().as_str(),
+                uri,
+                headers,
+                SignableBody::Bytes(body),
+            );
+            let signable = signable.map_err(|cause| refused(cause.into()))?;
+            let signed = sign(signable, &params.into()).map_err(|cause| refused(cause.into()))?;
+            signed.into_parts().0.apply_to_request_http1x(request);
+        }
+    }
+    Ok(())
+}
+
+/// How AWS and the Messages API word an error.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    message: String,
+    error: Inner,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Inner {
+    r#type: String,
+    message: String,
+}
+
+async fn refusal(answer: Answer, limits: &Limits) -> Error {
+    let Answer { head, mut flow } = answer;
+    let text = timeout(limits.idle_timeout, read(&mut flow)).await;
+    let text = text.unwrap_or_default();
+    let refusal: Refusal = serde_json::from_slice(&text).unwrap_or_default();
+    let header = |name: &str| {
+        let value = head.headers.get(name).and_then(|it| it.to_str().ok());
+        value.unwrap_or_default()
+    };
+    let (code, message) = match header("x-amzn-errortype") {
+        "" => (&*refusal.error.r#type, &*refusal.error.message),
+        code if refusal.message.is_empty() => (code, &*refusal.error.message),
+        code => (code, &*refusal.message),
+    };
+    Said {
+        code,
+        status: head.status.as_u16(),
+        message,
+        request_id: header(AWS_REQUEST_ID),
+        retry_after: header("retry-after").parse().ok(),
+    }
+    .error()
+}
+
+/// The body, as far as it comes and fits.
+async fn read(flow: &mut Flow) -> Vec<u8> {
+    let mut text = Vec::new();
+    while let Some(Ok(piece)) = next(flow).await {
+        text.extend_from_slice(&piece);
+        if text.len() > REFUSAL_BYTES || flow.is_end() {
+            break;
+        }
+    }
+    text
+}
+
+async fn next(flow: &mut Flow) -> Option<Result<Bytes, Error>> {
+    let poll = |cx: &mut Context<'_>| -> Poll<Option<Result<Bytes, Error>>> {
+        let frame = std::task::ready!(flow.poll_piece(cx));
+        Poll::Ready(frame.map(|it| it.map(|it| it.into_data().unwrap_or_default())))
+    };
+    std::future::poll_fn(poll).await
+}
