@@ -1,6 +1,7 @@
 //! For tests, demos and benchmarks only; nothing that ships depends on it.
 
 pub mod anthropic;
+pub mod bedrock;
 pub mod cutter;
 pub mod fixtures;
 pub mod load;

@@ -1,23 +1,29 @@
-//! The simulator of the Anthropic API as a process of its own.
+//! The simulators as a process of their own.
 
 use std::{io::Write, net::SocketAddr};
 
 use clap::Parser;
 use testkit::{
     anthropic::{Pace, Simulator},
+    bedrock,
     load::{raise_file_limit, upstream::Upstream},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Answers like the Anthropic API, from a small model that costs nothing.
 ///
-/// Prints its base URL on standard output once it listens. What it answers can
-/// be scripted over HTTP: see `testkit/src/anthropic/control.rs`.
+/// Prints its base URL on standard output once it listens, and then Bedrock's.
+/// What it answers can be scripted over HTTP: see
+/// `testkit/src/simulator/control.rs`.
 #[derive(Debug, Parser)]
 struct Options {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+
+    /// Where to be Bedrock as well; port 0 takes a free one.
+    #[arg(long, conflicts_with = "bench")]
+    bedrock: Option<SocketAddr>,
 
     /// Thinks and types as slowly as a model does.
     #[arg(long, conflicts_with = "bench")]
@@ -66,6 +72,16 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
         .start()
         .await?;
     announce(&simulator.url())?;
+    // Held, because dropping it closes its port.
+    let _bedrock = match options.bedrock {
+        Some(address) => {
+            let builder = bedrock::Simulator::builder().listen(address).pace(pace);
+            let bedrock = builder.start().await?;
+            announce(&bedrock.url())?;
+            Some(bedrock)
+        }
+        None => None,
+    };
     std::future::pending().await
 }
 

@@ -245,6 +245,10 @@ impl Reply {
         Self::of(Content::Error(ApiError::of_status(status)))
     }
 
+    pub fn refusal(error: impl Into<ApiError>) -> Self {
+        Self::of(Content::Error(error.into()))
+    }
+
     pub fn api_error(status: u16, kind: &str, message: &str) -> Self {
         Self::of(Content::Error(ApiError::new(status, kind, message)))
     }
