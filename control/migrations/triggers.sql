@@ -14,20 +14,48 @@ create view synced_resources as
         revision,
         user_id,
         key_hash,
-        least(expires_at, rotation_expires_at) as expires_at
+        least(expires_at, rotation_expires_at) as expires_at,
+        null::text                             as routing_strategy,
+        null::uuid                             as access_key_id,
+        null::text                             as region,
+        null::bytea                            as sealed,
+        null::uuid                             as sealed_for,
+        null::text                             as claude_model,
+        -- Of a mapping or of a capability.
+        null::text                             as bedrock_model,
+        null::text                             as bedrock_api,
+        null::text                             as feature
     from access_keys
     where status in ('active', 'rotating') and deleted_at is null
 union all
-    select 'user', 2, id, revision, null, null, null
+    select
+        'user', 2, id, revision,
+        null, null, null, routing_strategy, null, null, null, null, null, null, null, null
     from users
-    where status = 'active' and deleted_at is null;
+    where status = 'active' and deleted_at is null
+union all
+    select
+        'bedrock_key', 3, id, revision,
+        null, null, null, null, access_key_id, region, sealed, sealed_for, null, null, null, null
+    from bedrock_keys
+union all
+    select
+        'model_mapping', 4, id, revision,
+        null, null, null, null, null, null, null, null, claude_model, bedrock_model, bedrock_api, null
+    from model_mappings
+    where is_active
+union all
+    select
+        'model_capability', 5, id, revision,
+        null, null, null, null, null, region, null, null, null, model, null, feature
+    from model_capabilities;
 
 -- What administrators see: deleted rows are left out here, so that no query can
 -- forget to.
 drop view if exists live_users;
 create view live_users as
     select
-        id, name, description, status, created_at, updated_at,
+        id, name, description, status, routing_strategy, created_at, updated_at,
         (
             select count(*)
             from access_keys
@@ -42,7 +70,8 @@ drop view if exists live_access_keys;
 create view live_access_keys as
     select
         id, user_id, name, key_prefix, status, created_at, expires_at,
-        rotation_expires_at, revoked_at
+        rotation_expires_at, revoked_at,
+        exists (select from bedrock_keys where access_key_id = access_keys.id) as has_bedrock_key
     from access_keys
     where deleted_at is null;
 
@@ -54,9 +83,9 @@ create view live_access_keys as
 -- still thinking.
 create or replace function record_change() returns trigger language plpgsql as $$
 declare
-    -- Columns that proxies never see. `revision` is set below, which would
-    -- otherwise be a change again.
-    unseen constant text[] := array['revision', 'updated_at', 'name', 'description', 'key_prefix'];
+    -- Columns that proxies never see: the trigger's arguments after the first,
+    -- and `revision`, which is set below and would otherwise be a change again.
+    unseen constant text[] := array['revision'] || tg_argv[1:];
     -- Known for the rest of the transaction once it was taken. Taking it again
     -- for every row would make many rows very slow.
     taken bigint := nullif(current_setting('control.revision', true), '')::bigint;
@@ -85,17 +114,36 @@ begin
     return null;
 end $$;
 
+-- Its arguments: the kind, and the columns that proxies never see.
 drop trigger if exists user_changed on users;
 create constraint trigger user_changed
     after insert or update or delete on users
     deferrable initially deferred
-    for each row execute function record_change('user');
+    for each row execute function record_change('user', 'name', 'description', 'updated_at');
 
 drop trigger if exists access_key_changed on access_keys;
 create constraint trigger access_key_changed
     after insert or update or delete on access_keys
     deferrable initially deferred
-    for each row execute function record_change('access_key');
+    for each row execute function record_change('access_key', 'name', 'key_prefix');
+
+drop trigger if exists bedrock_key_changed on bedrock_keys;
+create constraint trigger bedrock_key_changed
+    after insert or update or delete on bedrock_keys
+    deferrable initially deferred
+    for each row execute function record_change('bedrock_key', 'kind', 'registered_at');
+
+drop trigger if exists model_mapping_changed on model_mappings;
+create constraint trigger model_mapping_changed
+    after insert or update or delete on model_mappings
+    deferrable initially deferred
+    for each row execute function record_change('model_mapping', 'description', 'updated_at');
+
+drop trigger if exists model_capability_changed on model_capabilities;
+create constraint trigger model_capability_changed
+    after insert or update or delete on model_capabilities
+    deferrable initially deferred
+    for each row execute function record_change('model_capability', 'source', 'learned_at', 'expires_at');
 
 -- Truncating fires no row trigger: proxies would go on serving what is gone.
 create or replace function refuse_truncate() returns trigger language plpgsql as $$
@@ -111,6 +159,43 @@ create trigger user_truncated
 drop trigger if exists access_key_truncated on access_keys;
 create trigger access_key_truncated
     before truncate on access_keys execute function refuse_truncate();
+
+drop trigger if exists bedrock_key_truncated on bedrock_keys;
+create trigger bedrock_key_truncated
+    before truncate on bedrock_keys execute function refuse_truncate();
+
+drop trigger if exists model_mapping_truncated on model_mappings;
+create trigger model_mapping_truncated
+    before truncate on model_mappings execute function refuse_truncate();
+
+drop trigger if exists model_capability_truncated on model_capabilities;
+create trigger model_capability_truncated
+    before truncate on model_capabilities execute function refuse_truncate();
+
+-- A credential is erased in the transaction in which its access key stops
+-- working for good or its user is no longer active, whoever does that.
+create or replace function erase_bedrock_keys() returns trigger language plpgsql as $$
+begin
+    if tg_table_name = 'users' then
+        delete from bedrock_keys using access_keys
+            where access_key_id = access_keys.id and user_id = new.id;
+    else
+        delete from bedrock_keys where access_key_id = new.id;
+    end if;
+    return null;
+end $$;
+
+drop trigger if exists user_left on users;
+create trigger user_left
+    after update on users
+    for each row when (new.status <> 'active')
+    execute function erase_bedrock_keys();
+
+drop trigger if exists access_key_ended on access_keys;
+create trigger access_key_ended
+    after update on access_keys
+    for each row when (new.status = 'revoked' or new.deleted_at is not null)
+    execute function erase_bedrock_keys();
 
 -- Makes the partition for a month (its first day, UTC) unless there is one, and
 -- moves the month's rows into it that the default partition has caught.

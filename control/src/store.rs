@@ -4,9 +4,12 @@
 //! users and access keys go through views that leave deleted rows out.
 
 pub mod access_keys;
+pub mod bedrock_keys;
 pub mod changes;
 mod connect;
 pub mod migrate;
+pub mod model_capabilities;
+pub mod model_mappings;
 pub mod proxies;
 mod schema;
 mod tls;
@@ -161,7 +164,7 @@ impl From<QueryError> for Error {
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*
-        pub enum $name:ident { $($variant:ident = $text:literal),* $(,)? }
+        pub enum $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal),* $(,)? }
     ) => {
         $(#[$meta])*
         #[derive(
@@ -170,7 +173,7 @@ macro_rules! text_enum {
         )]
         #[serde(rename_all = "snake_case")]
         #[diesel(sql_type = diesel::sql_types::Text)]
-        pub enum $name { $($variant),* }
+        pub enum $name { $($(#[$about])* $variant),* }
 
         impl diesel::serialize::ToSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
             fn to_sql<'b>(

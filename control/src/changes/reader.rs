@@ -9,7 +9,10 @@ use futures_util::TryStreamExt;
 use prost::Message;
 use proto::{
     line::timestamp,
-    sync::{AccessKey, Delta, Kind, Resource, ResourceName, Snapshot, User, resource::Spec},
+    sync::{
+        AccessKey, BedrockApi, BedrockKey, Delta, Kind, ModelCapability, ModelMapping, Resource,
+        ResourceName, RoutingStrategy, Snapshot, User, resource::Spec,
+    },
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
@@ -18,6 +21,7 @@ use super::{Position, digest::Digest};
 use crate::store::{
     self, Store,
     changes::{self, Change, SyncedResource},
+    model_mappings, users,
 };
 
 /// Far below the 4 MiB at which a gRPC message is refused.
@@ -205,34 +209,80 @@ async fn read_all(connection: &mut AsyncPgConnection) -> Result<(Position, Vec<S
 
 fn resource(row: SyncedResource) -> Result<Resource, Unsendable> {
     let name = name(&row.kind, row.id)?;
-    let broken = |reason| Unsendable {
-        kind: row.kind.clone(),
-        id: row.id,
-        reason,
-    };
-    let spec = match name.kind() {
-        Kind::AccessKey => Spec::AccessKey(AccessKey {
-            user_id: row
-                .user_id
-                .ok_or_else(|| broken("it has no user"))?
-                .to_string(),
-            key_hash: row.key_hash.ok_or_else(|| broken("it has no hash"))?,
-            expires_at: row.expires_at.map(timestamp),
-        }),
-        Kind::User => Spec::User(User::default()),
-        _ => return Err(broken("there is no such kind")),
-    };
+    let version = row.revision.cast_unsigned();
+    let (kind, id) = (row.kind.clone(), row.id);
+    let spec = spec(name.kind(), row).ok_or(Unsendable {
+        kind,
+        id,
+        reason: "a column of it is null",
+    })?;
     Ok(Resource {
         name: Some(name),
-        version: row.revision.cast_unsigned(),
+        version,
         spec: Some(spec),
     })
+}
+
+/// What proxies are told of a row; none when it lacks what its kind has.
+fn spec(kind: Kind, row: SyncedResource) -> Option<Spec> {
+    Some(match kind {
+        Kind::Unspecified => return None,
+        Kind::AccessKey => Spec::AccessKey(AccessKey {
+            user_id: row.user_id?.to_string(),
+            key_hash: row.key_hash?,
+            expires_at: row.expires_at.map(timestamp),
+        }),
+        Kind::User => Spec::User(User {
+            routing_strategy: RoutingStrategy::from(row.routing_strategy?).into(),
+        }),
+        Kind::BedrockKey => Spec::BedrockKey(BedrockKey {
+            access_key_id: row.access_key_id?.to_string(),
+            region: row.region?,
+            sealed: row.sealed?,
+            sealed_for: row.sealed_for?.to_string(),
+        }),
+        Kind::ModelMapping => Spec::ModelMapping(ModelMapping {
+            claude_model: row.claude_model?,
+            bedrock_model: row.bedrock_model?,
+            bedrock_api: row
+                .bedrock_api
+                .map_or(BedrockApi::Unspecified, Into::into)
+                .into(),
+        }),
+        Kind::ModelCapability => Spec::ModelCapability(ModelCapability {
+            region: row.region?,
+            model: row.bedrock_model?,
+            feature: row.feature?,
+        }),
+    })
+}
+
+impl From<users::RoutingStrategy> for RoutingStrategy {
+    fn from(strategy: users::RoutingStrategy) -> Self {
+        match strategy {
+            users::RoutingStrategy::PlanFirst => Self::PlanFirst,
+            users::RoutingStrategy::BedrockOnly => Self::BedrockOnly,
+        }
+    }
+}
+
+impl From<model_mappings::BedrockApi> for BedrockApi {
+    fn from(api: model_mappings::BedrockApi) -> Self {
+        match api {
+            model_mappings::BedrockApi::Invoke => Self::Invoke,
+            model_mappings::BedrockApi::Messages => Self::Messages,
+            model_mappings::BedrockApi::Converse => Self::Converse,
+        }
+    }
 }
 
 fn name(kind: &str, id: Uuid) -> Result<ResourceName, Unsendable> {
     let number = match kind {
         "access_key" => Kind::AccessKey,
         "user" => Kind::User,
+        "bedrock_key" => Kind::BedrockKey,
+        "model_mapping" => Kind::ModelMapping,
+        "model_capability" => Kind::ModelCapability,
         _ => {
             return Err(Unsendable {
                 kind: kind.to_owned(),

@@ -43,6 +43,8 @@ pub struct AccessKey {
     /// The end of the grace period of a key that was rotated.
     pub rotation_expires_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
+    /// Whether a credential for Bedrock is registered.
+    pub has_bedrock_key: bool,
 }
 
 #[derive(Debug, Insertable)]
@@ -95,6 +97,24 @@ pub async fn lock(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option
         .await
         .optional()?;
     Ok(status)
+}
+
+/// How many of a user's keys work, and how many of those have a credential for
+/// Bedrock.
+pub async fn working_of_user(
+    connection: &mut AsyncPgConnection,
+    user_id: Uuid,
+) -> Result<(i64, i64)> {
+    let working = live_access_keys::table
+        .filter(live_access_keys::user_id.eq(user_id))
+        .filter(live_access_keys::status.ne(AccessKeyStatus::Revoked));
+    let all = working.count().get_result(connection).await?;
+    let with_bedrock_key = working
+        .filter(live_access_keys::has_bedrock_key)
+        .count()
+        .get_result(connection)
+        .await?;
+    Ok((all, with_bedrock_key))
 }
 
 pub async fn insert(connection: &mut AsyncPgConnection, key: &NewAccessKey<'_>) -> Result<()> {

@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use super::{
     Error, Result,
+    model_mappings::BedrockApi,
     schema::{change_log, sync_head, synced_resources},
+    users::RoutingStrategy,
 };
 
 /// Where the history stands.
@@ -42,6 +44,16 @@ pub struct SyncedResource {
     pub user_id: Option<Uuid>,
     pub key_hash: Option<Vec<u8>>,
     pub expires_at: Option<DateTime<Utc>>,
+    pub routing_strategy: Option<RoutingStrategy>,
+    pub access_key_id: Option<Uuid>,
+    pub region: Option<String>,
+    pub sealed: Option<Vec<u8>>,
+    pub sealed_for: Option<Uuid>,
+    pub claude_model: Option<String>,
+    /// Of a mapping or of a capability.
+    pub bedrock_model: Option<String>,
+    pub bedrock_api: Option<BedrockApi>,
+    pub feature: Option<String>,
 }
 
 #[derive(QueryableByName)]

@@ -7,6 +7,7 @@ diesel::table! {
         name -> Text,
         description -> Nullable<Text>,
         status -> Text,
+        routing_strategy -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         deleted_at -> Nullable<Timestamptz>,
@@ -19,6 +20,7 @@ diesel::table! {
         name -> Text,
         description -> Nullable<Text>,
         status -> Text,
+        routing_strategy -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
         active_access_keys -> BigInt,
@@ -52,6 +54,44 @@ diesel::table! {
         expires_at -> Nullable<Timestamptz>,
         rotation_expires_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
+        has_bedrock_key -> Bool,
+    }
+}
+
+diesel::table! {
+    bedrock_keys (id) {
+        id -> Uuid,
+        access_key_id -> Uuid,
+        kind -> Text,
+        region -> Text,
+        sealed -> Bytea,
+        sealed_for -> Uuid,
+        registered_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    model_mappings (id) {
+        id -> Uuid,
+        claude_model -> Text,
+        bedrock_model -> Text,
+        bedrock_api -> Nullable<Text>,
+        description -> Nullable<Text>,
+        is_active -> Bool,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    model_capabilities (id) {
+        id -> Uuid,
+        region -> Text,
+        model -> Text,
+        feature -> Text,
+        source -> Text,
+        learned_at -> Timestamptz,
+        expires_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -110,6 +150,15 @@ diesel::table! {
         user_id -> Nullable<Uuid>,
         key_hash -> Nullable<Bytea>,
         expires_at -> Nullable<Timestamptz>,
+        routing_strategy -> Nullable<Text>,
+        access_key_id -> Nullable<Uuid>,
+        region -> Nullable<Text>,
+        sealed -> Nullable<Bytea>,
+        sealed_for -> Nullable<Uuid>,
+        claude_model -> Nullable<Text>,
+        bedrock_model -> Nullable<Text>,
+        bedrock_api -> Nullable<Text>,
+        feature -> Nullable<Text>,
     }
 }
 
@@ -128,6 +177,8 @@ diesel::table! {
         reported_at -> Timestamptz,
     }
 }
+
+diesel::allow_tables_to_appear_in_same_query!(access_keys, bedrock_keys);
 
 diesel::allow_columns_to_appear_in_same_group_by_clause!(
     token_usage::model,

@@ -25,6 +25,14 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// Where a user's requests go.
+    pub enum RoutingStrategy {
+        PlanFirst = "plan_first",
+        BedrockOnly = "bedrock_only",
+    }
+}
+
 /// A user who is not deleted.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Serialize, ToSchema)]
 #[diesel(table_name = live_users)]
@@ -33,6 +41,9 @@ pub struct User {
     pub name: String,
     pub description: Option<String>,
     pub status: UserStatus,
+    /// The Anthropic API first and Bedrock when that cannot answer, or Bedrock
+    /// only.
+    pub routing_strategy: RoutingStrategy,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     /// Keys that work or would work if the user were active.
@@ -162,6 +173,21 @@ pub async fn set_status(
     diesel::update(users::table.find(id))
         .set((
             users::status.eq(status),
+            users::updated_at.eq(diesel::dsl::now),
+        ))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub async fn set_routing_strategy(
+    connection: &mut AsyncPgConnection,
+    id: Uuid,
+    routing_strategy: RoutingStrategy,
+) -> Result<()> {
+    diesel::update(users::table.find(id))
+        .set((
+            users::routing_strategy.eq(routing_strategy),
             users::updated_at.eq(diesel::dsl::now),
         ))
         .execute(connection)

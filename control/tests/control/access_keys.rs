@@ -178,11 +178,11 @@ async fn deleting_a_user_revokes_its_keys_in_the_same_step() {
     let mut copy = Copy::new(app.running.grpc_addr).await;
     copy.watch().await;
     copy.advance().await;
-    assert_eq!(copy.resources.len(), 4);
+    assert_eq!(copy.made(), 4);
 
     app.delete(&format!("/admin/users/{user}")).await;
     copy.advance().await;
-    assert_eq!(copy.resources.len(), 0, "one delta took all of them");
+    assert_eq!(copy.made(), 0, "one delta took all of them");
     let client = app.sql().await;
     let row = client
         .query_one(

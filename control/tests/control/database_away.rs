@@ -132,7 +132,7 @@ async fn sessions_that_postgres_ends_are_replaced() {
     app.user("Grace").await;
     // The stream may have been caught while reading; then it begins again.
     eventually(async {
-        while copy.resources.len() < 2 {
+        while copy.made() < 2 {
             match copy.receive().await {
                 Ok(Some(event)) => drop(copy.apply(&event)),
                 Ok(None) | Err(_) => copy.watch().await,

@@ -33,7 +33,7 @@ async fn an_expired_key_is_revoked_and_leaves_the_proxies() {
     let mut copy = Copy::new(app.running.grpc_addr).await;
     copy.watch().await;
     copy.advance().await;
-    assert_eq!(copy.resources.len(), 5);
+    assert_eq!(copy.made(), 5);
 
     // Time passes.
     app.sql()

@@ -10,15 +10,15 @@ use std::{
     time::Duration,
 };
 
-use proto::sync::resource::Spec;
+use proto::sync::{Kind, resource::Spec};
 
 use crate::support::{TestApp, eventually, proxy::Copy, spawn, sql};
 
 const WRITERS: usize = 8;
 const TRANSACTIONS_PER_WRITER: usize = 60;
 
-/// One transaction of a random writer: keys come, change, go, sometimes several
-/// at once, sometimes not at all.
+/// One transaction of a random writer: keys and what belongs to them come, change,
+/// go, sometimes several at once, sometimes not at all.
 const TRANSACTION: &str = "
 do $$
 declare
@@ -37,9 +37,24 @@ begin
     elsif die < 0.85 then
         delete from access_keys
         where id = (select id from access_keys order by random() limit 1);
-    elsif die < 0.95 then
+    elsif die < 0.9 then
         update users set status = case status when 'active' then 'inactive' else 'active' end
         where id = (select id from users order by random() limit 1);
+    elsif die < 0.95 then
+        insert into bedrock_keys (id, access_key_id, kind, region, sealed, sealed_for)
+        select gen_random_uuid(), id, 'api_key', 'eu-west-1', '\x01', id
+        from (
+            select access_keys.id from access_keys join users on users.id = user_id
+            where access_keys.status = 'active' and users.status = 'active'
+            order by random() limit 2 for no key update
+        ) as working
+        on conflict (access_key_id) do update set sealed = bedrock_keys.sealed || '\x02';
+    elsif die < 0.97 then
+        update model_mappings set is_active = not is_active
+        where id = (select id from model_mappings order by random() limit 1);
+    elsif die < 0.99 then
+        delete from model_capabilities
+        where id = (select id from model_capabilities order by random() limit 1);
     end if;
     -- The rest of a transaction, so that they overlap.
     perform pg_sleep(random() * 0.004);
@@ -115,8 +130,40 @@ async fn a_reader_of_deltas_holds_what_the_tables_hold() {
         .query_one("select count(*) from users where status = 'active'", &[])
         .await
         .unwrap();
-    let users = copy.resources.len() - held.len();
-    assert_eq!(active.get::<_, i64>(0), i64::try_from(users).unwrap());
+    let held_users = copy.resources.keys();
+    let held_users = held_users.filter(|(kind, _)| *kind == i32::from(Kind::User));
+    assert_eq!(active.get::<_, i64>(0), held_users.count() as i64);
+    let sealed: BTreeMap<String, Vec<u8>> = client
+        .query("select access_key_id::text, sealed from bedrock_keys", &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    let held: BTreeMap<String, Vec<u8>> = copy
+        .resources
+        .values()
+        .filter_map(|resource| match &resource.spec {
+            Some(Spec::BedrockKey(key)) => Some((key.access_key_id.clone(), key.sealed.clone())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(held, sealed);
+    let ended = client
+        .query_one(
+            "select count(*) from bedrock_keys
+             join access_keys on access_keys.id = access_key_id
+             join users on users.id = user_id
+             where access_keys.status = 'revoked' or users.status <> 'active'",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        ended.get::<_, i64>(0),
+        0,
+        "a credential has outlived its key"
+    );
 }
 
 /// The digest in SQL and the one in Rust, on whatever ids Postgres makes up.
@@ -139,7 +186,7 @@ async fn the_digest_in_sql_is_the_digest_in_rust() {
         let mut copy = Copy::new(app.running.grpc_addr).await;
         copy.watch().await;
         copy.advance().await;
-        assert!(copy.resources.len() > 20, "round {round}");
+        assert!(copy.made() > 20, "round {round}");
         // The answer to a proxy that is at the head is a heartbeat, and the copy
         // compares its digest.
         copy.watch().await;

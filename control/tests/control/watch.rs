@@ -48,7 +48,7 @@ async fn an_empty_configuration_is_a_complete_snapshot_too() {
     let mut copy = Copy::new(app.running.grpc_addr).await;
     copy.watch().await;
     copy.advance().await;
-    assert_eq!(copy.resources.len(), 0);
+    assert_eq!(copy.made(), 0);
     assert_eq!(copy.position.unwrap().revision, 0);
 }
 
@@ -226,7 +226,7 @@ async fn a_large_snapshot_comes_in_parts_and_only_the_last_is_complete() {
         }
     }
     assert!(parts > 1, "{parts}");
-    assert_eq!(copy.resources.len(), 12_001);
+    assert_eq!(copy.made(), 12_001);
 
     // A proxy that missed as much is not given it as one message.
     copy.position.as_mut().unwrap().revision = 0;
@@ -276,7 +276,7 @@ async fn a_transaction_is_one_revision_whatever_it_changes() {
     .unwrap();
     copy.advance().await;
     assert_eq!(copy.position.as_ref().unwrap().revision, 1);
-    assert_eq!(copy.resources.len(), 1);
+    assert_eq!(copy.made(), 1);
 
     // The next transaction of the same session takes the next one.
     sql.batch_execute("update users set status = 'inactive'")
@@ -284,7 +284,7 @@ async fn a_transaction_is_one_revision_whatever_it_changes() {
         .unwrap();
     copy.advance().await;
     assert_eq!(copy.position.as_ref().unwrap().revision, 2);
-    assert_eq!(copy.resources.len(), 0);
+    assert_eq!(copy.made(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,7 +326,7 @@ async fn a_hard_delete_takes_user_and_keys_away() {
         .await
         .unwrap();
     copy.reach(3).await;
-    assert_eq!(copy.resources.len(), 0);
+    assert_eq!(copy.made(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,6 +188,13 @@ impl Copy {
         })
     }
 
+    /// How many resources somebody has made: without those that every database
+    /// begins with, which were never changed.
+    pub fn made(&self) -> usize {
+        let versions = self.resources.values().map(|resource| resource.version);
+        versions.filter(|version| *version > 0).count()
+    }
+
     pub fn has(&self, id: &str) -> bool {
         self.resources.keys().any(|(_, other)| other == id)
     }

@@ -1,0 +1,6 @@
+drop table model_capabilities, model_mappings, bedrock_keys cascade;
+drop index token_usage_of_bedrock;
+alter table users drop column routing_strategy cascade;
+
+-- Makes the next start replace triggers and views, whatever its version.
+comment on function record_change() is null;
