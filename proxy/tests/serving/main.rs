@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod access;
+mod bedrock;
 mod input;
 mod relay;
 mod shutdown;

@@ -1,5 +1,6 @@
 //! A proxy with its neighbours.
 
+pub(crate) mod bedrock;
 pub(crate) mod client;
 pub(crate) mod control;
 

@@ -175,3 +175,124 @@ async fn sweep(opened: Cache<(Arc<str>, u64), Arc<Opened>>, tasks: Tasks) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws::SdkConfig;
+    use aws_config::{BehaviorVersion, Region};
+    use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    use clap::Parser;
+    use futures_util::future::join_all;
+    use proto::sealed::DataKey;
+    use serde_json::json;
+    use testkit::anthropic::{Gate, Reply, Rule, Simulator};
+
+    use super::*;
+    use crate::settings::Settings;
+
+    const ACCESS_KEY: &str = "018f0000-0000-7000-8000-000000000002";
+
+    /// What answers as KMS does, as often as it is asked.
+    async fn kms(reply: Reply) -> (Simulator, Aws) {
+        let simulator = Simulator::start().await.unwrap();
+        simulator.script().rule(Rule::always(reply).path("/"));
+        let credentials = Credentials::new("id", "secret", None, None, "test");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(simulator.url())
+            .http_client(aws::http_client())
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .retry_config(aws_config::retry::RetryConfig::disabled())
+            .build();
+        (simulator, Aws::with(config))
+    }
+
+    fn decrypted(data_key: &DataKey) -> Reply {
+        let plaintext = BASE64_STANDARD.encode(data_key.as_slice());
+        let body = json!({"KeyId": "k", "Plaintext": plaintext}).to_string();
+        Reply::body(200, "application/x-amz-json-1.1", body)
+    }
+
+    fn sealed(data_key: &DataKey, version: u64) -> BedrockKey {
+        let credential = BedrockCredential::ApiKey {
+            bedrock_api_key: "key".into(),
+        };
+        let secret = credential.to_bytes().unwrap();
+        let wrapped = b"wrapped".to_vec();
+        let sealed = Sealed::seal(&secret, ACCESS_KEY, data_key, Wrapper::Kms, wrapped).unwrap();
+        BedrockKey {
+            id: "b".into(),
+            access_key_id: ACCESS_KEY.into(),
+            version,
+            region: "us-east-1".into(),
+            sealed: sealed.to_bytes().into(),
+            sealed_for: ACCESS_KEY.into(),
+        }
+    }
+
+    fn vault(opener: Opener, aws: &Aws) -> Vault {
+        let command = [
+            "proxy",
+            "--key-hasher-secret=0123456789abcdef",
+            "--sync-token=0123456789abcdef",
+        ];
+        let settings = Settings::parse_from(command);
+        let clients = Arc::new(Clients::new(None, &settings.limits));
+        Vault::new(&settings.bedrock, opener, aws, clients, &Tasks::new())
+    }
+
+    #[tokio::test]
+    async fn two_hundred_first_uses_share_one_call() {
+        let data_key = DataKey::new([7; 32]);
+        let gate = Gate::closed();
+        let (simulator, aws) = kms(decrypted(&data_key).head_gate(&gate)).await;
+        let vault = vault(Opener::Kms(Kms::new(aws.clone(), "alias/x")), &aws);
+        let key = sealed(&data_key, 1);
+        let opening = join_all((0..200).map(|_| vault.open(Some(&key))));
+        let (opened, ()) = tokio::join!(opening, async {
+            simulator.until(|counts| counts.requests == 1).await;
+            gate.open();
+        });
+        assert!(opened.iter().all(Result::is_ok), "{:?}", opened[0]);
+        assert_eq!(simulator.received().len(), 1);
+        // What has replaced it is opened by itself.
+        vault.open(Some(&sealed(&data_key, 2))).await.unwrap();
+        assert_eq!(simulator.received().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_open_is_tried_again_and_what_is_open_serves_on() {
+        let data_key = DataKey::new([7; 32]);
+        let (simulator, aws) = kms(decrypted(&data_key)).await;
+        let vault = vault(Opener::Kms(Kms::new(aws.clone(), "alias/x")), &aws);
+        vault.open(Some(&sealed(&data_key, 1))).await.unwrap();
+        simulator
+            .script()
+            .replace([Rule::always(Reply::error(500)).path("/")]);
+        vault.open(Some(&sealed(&data_key, 1))).await.unwrap();
+        for _ in 0..2 {
+            let error = vault.open(Some(&sealed(&data_key, 2))).await.unwrap_err();
+            assert_eq!(error.kind, Kind::SealedBedrockKey);
+        }
+        simulator
+            .script()
+            .replace([Rule::always(decrypted(&data_key)).path("/")]);
+        vault.open(Some(&sealed(&data_key, 2))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn neither_credential_nor_role_is_said_as_such() {
+        let vault = vault(Opener::None, &Aws::default());
+        assert_eq!(vault.open(None).await.unwrap_err().kind, Kind::NoBedrockKey);
+        let sealed = sealed(&DataKey::new([7; 32]), 1);
+        let error = vault.open(Some(&sealed)).await.unwrap_err();
+        assert_eq!(error.kind, Kind::SealedBedrockKey);
+        assert!(
+            error.chain().contains("PROXY_KMS_KEY_ID"),
+            "{}",
+            error.chain()
+        );
+    }
+}

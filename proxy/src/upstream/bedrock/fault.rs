@@ -157,14 +157,15 @@ where
     }
 }
 
-/// A stream that broke off, or carried an exception.
-pub fn of_stream<E>(error: SdkError<E, RawMessage>) -> Error
+/// A stream that broke off, or carried an exception. `name` tells the exceptions
+/// of this stream apart, which have no code inside it.
+pub fn of_stream<E>(error: SdkError<E, RawMessage>, name: fn(&E) -> &'static str) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
     match &error {
         SdkError::ServiceError(context) => Said {
-            code: context.err().code().unwrap_or_default(),
+            code: context.err().code().unwrap_or_else(|| name(context.err())),
             message: context.err().message().unwrap_or_default(),
             ..Said::default()
         }

@@ -95,9 +95,21 @@ async fn next(mut receiver: Receiver) -> Option<(Result<Bytes, Error>, Receiver)
         // A kind of frame that is newer than this client.
         Ok(Some(_)) => Ok(Bytes::new()),
         Ok(None) => return None,
-        Err(error) => Err(fault::of_stream(error)),
+        Err(error) => Err(fault::of_stream(error, exception)),
     };
     Some((item, receiver))
+}
+
+fn exception(error: &ResponseStreamError) -> &'static str {
+    match error {
+        ResponseStreamError::InternalServerException(_) => "InternalServerException",
+        ResponseStreamError::ModelStreamErrorException(_) => "ModelStreamErrorException",
+        ResponseStreamError::ModelTimeoutException(_) => "ModelTimeoutException",
+        ResponseStreamError::ServiceUnavailableException(_) => "ServiceUnavailableException",
+        ResponseStreamError::ThrottlingException(_) => "ThrottlingException",
+        ResponseStreamError::ValidationException(_) => "ValidationException",
+        _ => "",
+    }
 }
 
 #[derive(Deserialize)]

@@ -6,7 +6,10 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,12 +46,19 @@ pub enum Demotion {
 
 /// The blocks of each session that were refused.
 #[derive(Debug)]
-pub struct Refused(Cache<u64, ()>);
+pub struct Refused {
+    blocks: Cache<u64, ()>,
+    /// As long as there is none, no body is taken apart to look for them.
+    is_any: AtomicBool,
+}
 
 impl Default for Refused {
     fn default() -> Self {
         let cache = Cache::builder().max_capacity(CAPACITY).time_to_idle(KEPT);
-        Self(cache.build())
+        Self {
+            blocks: cache.build(),
+            is_any: AtomicBool::new(false),
+        }
     }
 }
 
@@ -99,7 +109,8 @@ impl Refused {
         demote(body, |place, block| {
             let is_meant = demotion.covers(place);
             if is_meant {
-                self.0.insert(key(session, block), ());
+                self.blocks.insert(key(session, block), ());
+                self.is_any.store(true, Ordering::Relaxed);
             }
             is_meant
         })
@@ -107,13 +118,10 @@ impl Refused {
 
     /// Turns those blocks into text that were refused before.
     pub fn demote_known(&self, session: &str, body: &mut Members) -> bool {
-        self.0.entry_count() > 0
-            && demote(body, |_, block| self.0.contains_key(&key(session, block)))
-    }
-
-    #[cfg(test)]
-    fn settle(&self) {
-        self.0.run_pending_tasks();
+        self.is_any.load(Ordering::Relaxed)
+            && demote(body, |_, block| {
+                self.blocks.contains_key(&key(session, block))
+            })
     }
 }
 
@@ -293,7 +301,6 @@ mod tests {
         let refused = Refused::default();
         assert!(!refused.demote_known("s", &mut conversation()));
         refused.demote("s", &mut conversation(), Demotion::UpTo((1, 1)));
-        refused.settle();
         let mut again = conversation();
         assert!(refused.demote_known("s", &mut again));
         assert_eq!(kinds(&again).join(" "), "text text thinking tool_use");

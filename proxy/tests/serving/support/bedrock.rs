@@ -1,0 +1,140 @@
+//! A proxy whose user is answered by Bedrock alone.
+
+use proto::{
+    bedrock_credential::BedrockCredential,
+    sealed::{LocalKey, Sealed, Wrapper},
+    sync::{
+        BedrockApi, BedrockKey, Kind, ModelCapability, ModelMapping, Resource, RoutingStrategy,
+        User, resource::Spec,
+    },
+};
+use testkit::{
+    anthropic,
+    bedrock::{ACCESS_KEY_ID, API_KEY, SECRET_ACCESS_KEY, Simulator},
+};
+
+use super::{
+    KEY_ID, Rig, USER,
+    control::{access_key, name},
+    key,
+};
+
+pub(crate) const LOCAL_KEY: &str = "the local key of the tests";
+pub(crate) const REGION: &str = "ap-northeast-2";
+
+/// What clients ask for, and what Bedrock is asked for then.
+pub(crate) const CLAUDE: &str = "claude-opus-5-5";
+pub(crate) const PROFILE: &str = "global.anthropic.claude-opus-5-5";
+
+pub(crate) struct BedrockRig {
+    pub(crate) rig: Rig,
+    pub(crate) bedrock: Simulator,
+}
+
+impl BedrockRig {
+    pub(crate) async fn start() -> Self {
+        Self::with(
+            &[],
+            vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)],
+        )
+        .await
+    }
+
+    /// With these settings and these resources besides user and access key.
+    pub(crate) async fn with(settings: &[&str], resources: Vec<Resource>) -> Self {
+        let bedrock = Simulator::start().await.unwrap();
+        let url = bedrock.url();
+        let usual = [
+            "--bedrock-endpoint-url",
+            &url,
+            "--local-encryption-key",
+            LOCAL_KEY,
+        ];
+        let settings: Vec<&str> = usual.iter().chain(settings).copied().collect();
+        let anthropic = anthropic::Simulator::start().await.unwrap();
+        let mut rig = Rig::unready(anthropic, &settings).await;
+        let mut watch = rig.control.watched().await;
+        let known = [bedrock_user(1), access_key(KEY_ID, &key(), 1)];
+        watch
+            .snapshot(1, known.into_iter().chain(resources).collect())
+            .await;
+        rig.control.keep(watch);
+        rig.control.applied(1).await;
+        Self { rig, bedrock }
+    }
+}
+
+pub(crate) fn api_key() -> BedrockCredential {
+    BedrockCredential::ApiKey {
+        bedrock_api_key: API_KEY.into(),
+    }
+}
+
+pub(crate) fn key_pair() -> BedrockCredential {
+    BedrockCredential::KeyPair {
+        aws_access_key_id: ACCESS_KEY_ID.into(),
+        aws_secret_access_key: SECRET_ACCESS_KEY.into(),
+        aws_session_token: None,
+    }
+}
+
+fn resource(kind: Kind, id: &str, version: u64, spec: Spec) -> Resource {
+    Resource {
+        name: Some(name(kind, id)),
+        version,
+        spec: Some(spec),
+    }
+}
+
+pub(crate) fn bedrock_user(version: u64) -> Resource {
+    let user = User {
+        routing_strategy: RoutingStrategy::BedrockOnly.into(),
+    };
+    resource(Kind::User, USER, version, Spec::User(user))
+}
+
+pub(crate) fn bedrock_key(credential: &BedrockCredential, version: u64) -> Resource {
+    bedrock_key_sealed_for(KEY_ID, credential, version)
+}
+
+/// As after a rotation: sealed for another access key than it belongs to.
+pub(crate) fn bedrock_key_sealed_for(
+    sealed_for: &str,
+    credential: &BedrockCredential,
+    version: u64,
+) -> Resource {
+    let (data_key, wrapped) = LocalKey::new(LOCAL_KEY).generate(sealed_for).unwrap();
+    let secret = credential.to_bytes().unwrap();
+    let sealed = Sealed::seal(&secret, sealed_for, &data_key, Wrapper::Local, wrapped).unwrap();
+    let key = BedrockKey {
+        access_key_id: KEY_ID.into(),
+        region: REGION.into(),
+        sealed: sealed.to_bytes(),
+        sealed_for: sealed_for.into(),
+    };
+    let id = "018f0000-0000-7000-8000-0000000000b1";
+    resource(Kind::BedrockKey, id, version, Spec::BedrockKey(key))
+}
+
+pub(crate) fn mapping(from: &str, to: &str, api: Option<BedrockApi>) -> Resource {
+    let mapping = ModelMapping {
+        claude_model: from.into(),
+        bedrock_model: to.into(),
+        bedrock_api: api.unwrap_or_default().into(),
+    };
+    resource(Kind::ModelMapping, from, 1, Spec::ModelMapping(mapping))
+}
+
+pub(crate) fn refused(feature: &str) -> Resource {
+    let capability = ModelCapability {
+        region: "*".into(),
+        model: "*".into(),
+        feature: feature.into(),
+    };
+    resource(
+        Kind::ModelCapability,
+        feature,
+        1,
+        Spec::ModelCapability(capability),
+    )
+}
