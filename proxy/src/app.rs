@@ -81,9 +81,9 @@ impl App {
         let ops_addr = ops_listener.local_addr()?;
 
         let upkeep = Tasks::new();
-        let aws = Aws::default();
-        let opener = opener(&settings.bedrock, &aws);
-        let bedrock = Bedrock::new(&settings.bedrock, opener, &aws, &settings.limits, &upkeep);
+        let aws = &settings.aws;
+        let opener = opener(&settings.bedrock, aws);
+        let bedrock = Bedrock::new(&settings.bedrock, opener, aws, &settings.limits, &upkeep);
         let lessons = bedrock.lessons.clone();
         let proxy = Arc::new(Proxy {
             index: index.clone(),

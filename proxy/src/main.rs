@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, error::ErrorKind};
 use proxy::{
     app::App,
-    settings::Settings,
+    settings::{Settings, Unusable},
     telemetry::{log::Log, metrics},
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,19 +17,20 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A setting that cannot be used: `EX_CONFIG` of sysexits(3).
 const BAD_SETTING: u8 = 78;
 
-fn main() -> ExitCode {
-    let settings = match Settings::try_parse() {
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match Settings::read().await {
         Ok(settings) => settings,
-        Err(error) if is_answer(error.kind()) => {
-            let _closed = error.print();
+        Err(Unusable::Asked(help)) => {
+            let _closed = help.print();
             return ExitCode::SUCCESS;
         }
-        Err(error) => {
-            eprintln!("{}", proxy::settings::one_line(&error));
+        Err(Unusable::Invalid(line)) => {
+            eprintln!("claude-code-proxy: {line}");
             return ExitCode::from(BAD_SETTING);
         }
     };
-    match run(settings) {
+    match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("claude-code-proxy: {error:#}");
@@ -39,11 +39,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn is_answer(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
-}
-
-#[tokio::main]
 async fn run(mut settings: Settings) -> anyhow::Result<()> {
     // Two per stream; the usual soft limit of 1024 would end at 500 streams.
     let files = rlimit::increase_nofile_limit(u64::MAX)?;

@@ -3,8 +3,9 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
+use aws::{Aws, settings::arn};
 use clap::{
-    CommandFactory, Parser, ValueEnum,
+    CommandFactory, FromArgMatches, Parser, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use http::{HeaderValue, Uri};
@@ -25,8 +26,15 @@ pub struct Settings {
     pub ops_addr: SocketAddr,
 
     /// Secret under which access keys are hashed; the same as control's.
-    #[arg(long, env = "PROXY_KEY_HASHER_SECRET", value_parser = secret, hide_env_values = true)]
+    #[arg(long, env = "PROXY_KEY_HASHER_SECRET", value_parser = secret, hide_env_values = true,
+          required = false, required_unless_present = "key_hasher_secret_arn")]
     pub key_hasher_secret: SecretString,
+
+    /// Where PROXY_KEY_HASHER_SECRET is kept in Secrets Manager. This and every
+    /// other secret that an `…_ARN` names is a text, or a JSON object with one
+    /// member.
+    #[arg(long, env = "PROXY_KEY_HASHER_SECRET_ARN", conflicts_with = "key_hasher_secret", value_parser = arn)]
+    pub key_hasher_secret_arn: Option<String>,
 
     #[command(flatten)]
     pub sync: Sync,
@@ -45,6 +53,50 @@ pub struct Settings {
 
     #[command(flatten)]
     pub retired: Retired,
+
+    /// Where the secrets came from; KMS and the process's role are there too.
+    #[arg(skip)]
+    pub aws: Aws,
+}
+
+/// Why there are no settings to run with.
+#[derive(Debug)]
+pub enum Unusable {
+    /// Help or version was asked for.
+    Asked(clap::Error),
+    /// One line that names the variable.
+    Invalid(String),
+}
+
+impl Settings {
+    /// Reads the command line, the environment, and the secrets that these name.
+    ///
+    /// # Errors
+    ///
+    /// What to print instead of running.
+    pub async fn read() -> Result<Self, Unusable> {
+        let command = Self::command();
+        let arguments = std::env::args_os;
+        let matches = command.clone().try_get_matches_from(arguments());
+        let matches = matches.map_err(Unusable::of)?;
+        let aws = Aws::default();
+        let filled = aws::settings::fill(command, &matches, &aws, |_, _| None).await;
+        let command = filled.map_err(|error| Unusable::Invalid(error.to_string()))?;
+        let matches = command.try_get_matches_from(arguments());
+        let settings = matches.and_then(|it| Self::from_arg_matches(&it));
+        let mut settings = settings.map_err(Unusable::of)?;
+        settings.aws = aws;
+        Ok(settings)
+    }
+}
+
+impl Unusable {
+    fn of(error: clap::Error) -> Self {
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Asked(error),
+            _ => Self::Invalid(one_line(&error)),
+        }
+    }
 }
 
 /// How the proxy reaches control.
@@ -55,8 +107,13 @@ pub struct Sync {
     pub control_url: Uri,
 
     /// Bearer token between proxy and control.
-    #[arg(long = "sync-token", env = "PROXY_SYNC_TOKEN", value_parser = secret, hide_env_values = true)]
+    #[arg(long = "sync-token", env = "PROXY_SYNC_TOKEN", value_parser = secret, hide_env_values = true,
+          required = false, required_unless_present = "token_arn")]
     pub token: SecretString,
+
+    /// Where PROXY_SYNC_TOKEN is kept in Secrets Manager.
+    #[arg(long = "sync-token-arn", env = "PROXY_SYNC_TOKEN_ARN", conflicts_with = "token", value_parser = arn)]
+    pub token_arn: Option<String>,
 
     /// PEM file with the certificate authority of control's certificate.
     #[arg(long = "sync-tls-ca", env = "PROXY_SYNC_TLS_CA")]
@@ -95,6 +152,10 @@ pub struct Plan {
     /// Anthropic's.
     #[arg(long = "plan-api-key", env = "PROXY_PLAN_API_KEY", value_parser = header_secret, hide_env_values = true)]
     pub api_key: Option<SecretString>,
+
+    /// Where PROXY_PLAN_API_KEY is kept in Secrets Manager.
+    #[arg(long = "plan-api-key-arn", env = "PROXY_PLAN_API_KEY_ARN", conflicts_with = "api_key", value_parser = arn)]
+    pub api_key_arn: Option<String>,
 
     /// PEM file with certificate authorities to trust besides the public ones.
     #[arg(long = "plan-ca-bundle", env = "PROXY_PLAN_CA_BUNDLE")]
