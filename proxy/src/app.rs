@@ -34,6 +34,7 @@ use crate::{
         bedrock::{Bedrock, credential::Opener},
         connect::Connector,
         plan::Plan,
+        signature::Signatures,
     },
     usage::outbox::{CAPACITY, Outbox},
 };
@@ -83,7 +84,15 @@ impl App {
         let upkeep = Tasks::new();
         let aws = &settings.aws;
         let opener = opener(&settings.bedrock, aws);
-        let bedrock = Bedrock::new(&settings.bedrock, opener, aws, &settings.limits, &upkeep);
+        let signatures = Arc::new(Signatures::default());
+        let bedrock = Bedrock::new(
+            &settings.bedrock,
+            opener,
+            aws,
+            signatures.clone(),
+            &settings.limits,
+            &upkeep,
+        );
         let lessons = bedrock.lessons.clone();
         let proxy = Arc::new(Proxy {
             index: index.clone(),
@@ -91,6 +100,7 @@ impl App {
             plan: Plan::new(&settings.plan.api_url, operator_key),
             upstream: Upstream::new(connector, settings.limits.clone(), &upkeep),
             bedrock,
+            signatures,
             buffers: Buffers::new(settings.limits.max_buffered_bytes),
             limits: settings.limits.clone(),
             journal: journal.clone(),

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, reques
 use http_body_util::Full;
 use hyper::body::Incoming;
 use proto::{access_key::Hasher, sync::Provider};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,18 +22,22 @@ use crate::{
     error::{Error, Kind},
     index::{AccessKey, IndexHandle},
     models, refusal,
-    relay::{ClientBody, Relay},
+    relay::{ClientBody, Relay, decode},
     route::{self, Owner},
     settings::Limits,
     upstream::{
-        Answer, Upstream,
+        Answer, Flow, Upstream,
         bedrock::{Bedrock, Question},
         plan::Plan,
+        signature::{Complaint, Session, Signatures},
     },
 };
 use body::{Buffered, Buffers};
 use inspect::Asked;
 use record::{Journal, Record};
+
+/// An upstream's refusal that is looked into is not longer.
+const REFUSAL_BYTES: usize = 1 << 20;
 
 /// Everything a request may touch: memory and the upstream.
 #[derive(Debug)]
@@ -42,6 +47,7 @@ pub struct Proxy {
     pub plan: Plan,
     pub upstream: Upstream,
     pub bedrock: Bedrock,
+    pub signatures: Arc<Signatures>,
     pub buffers: Buffers,
     pub limits: Limits,
     pub journal: Arc<Journal>,
@@ -119,16 +125,63 @@ async fn ask(
         }
         _ => {
             record.goes_to(Provider::Plan);
-            ask_plan(proxy, target, head, &body).await
+            ask_plan(proxy, target, head, &body, record.session_id()).await
         }
     }
 }
 
+/// Asks the plan with the client's own bytes; only when it refuses thinking that
+/// Bedrock has signed in this session, again without the signatures.
 async fn ask_plan(
     proxy: &Proxy,
     target: &Target<'_>,
     head: request::Parts,
     body: &Buffered,
+    session_id: &str,
+) -> Result<Answer, Error> {
+    let session = Session::new(session_id, Provider::Plan);
+    let signatures = &proxy.signatures;
+    let mut bytes = body.bytes.clone();
+    if let Some(demoted) = signatures.without_known(session, &bytes) {
+        bytes = demoted;
+    }
+    if !signatures.may_be_foreign_to_the_plan(session_id) {
+        return send_to_plan(proxy, target, head, bytes).await;
+    }
+    let mut refusals = 0;
+    loop {
+        let mut answer = send_to_plan(proxy, target, head.clone(), bytes.clone()).await?;
+        if answer.head.status != StatusCode::BAD_REQUEST {
+            return Ok(answer);
+        }
+        let complaint = Box::pin(complaint(&mut answer, &proxy.limits)).await?;
+        let demotion = complaint.map(|it| it.demotion(refusals));
+        let demoted = demotion.and_then(|it| signatures.without(session, &bytes, it));
+        match demoted {
+            Some(demoted) => bytes = demoted,
+            None => return Ok(answer),
+        }
+        refusals += 1;
+    }
+}
+
+/// What the plan says about signatures, if it does; the answer stays whole.
+async fn complaint(answer: &mut Answer, limits: &Limits) -> Result<Option<Complaint>, Error> {
+    let reading = timeout(limits.idle_timeout, answer.flow.read(REFUSAL_BYTES)).await;
+    let whole = reading.map_err(|elapsed| Error::because(Kind::IdleTimeout, elapsed))??;
+    let whole = whole
+        .ok_or_else(|| Error::because(Kind::UpstreamBroken, "a refusal of more than a megabyte"))?;
+    let text = decode::whole(&answer.head.headers, &whole);
+    answer.flow = Flow::Whole(Some(whole));
+    let words = text.map(|text| String::from_utf8_lossy(&text).into_owned());
+    Ok(words.ok().and_then(|words| Complaint::of(&words)))
+}
+
+async fn send_to_plan(
+    proxy: &Proxy,
+    target: &Target<'_>,
+    head: request::Parts,
+    body: Bytes,
 ) -> Result<Answer, Error> {
     let (request, owner) = proxy
         .plan
@@ -136,7 +189,7 @@ async fn ask_plan(
             head.method,
             target.path_and_query,
             head.headers,
-            Full::new(body.bytes.clone()),
+            Full::new(body),
         )
         .map_err(|cause| Error::because(Kind::NotFound, cause))?;
     let answer = proxy.upstream.send(request).await?;

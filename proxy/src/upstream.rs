@@ -8,10 +8,13 @@ pub mod bedrock;
 pub mod connect;
 pub mod http1;
 pub mod http2;
+pub mod members;
 pub mod piece;
 pub mod plan;
+pub mod signature;
 
 use std::{
+    future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -210,6 +213,28 @@ impl Flow {
             Self::Bedrock(flow) => flow.is_end(),
             Self::Whole(body) => body.is_none(),
         }
+    }
+
+    /// The rest, all of it; none when it is longer than `at_most` bytes.
+    ///
+    /// # Errors
+    ///
+    /// It breaks off.
+    pub async fn read(&mut self, at_most: usize) -> Result<Option<Bytes>, Error> {
+        let mut whole = Vec::new();
+        while !self.is_end() {
+            let Some(frame) = poll_fn(|cx| self.poll_piece(cx)).await else {
+                break;
+            };
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            whole.extend_from_slice(&data);
+            if whole.len() > at_most {
+                return Ok(None);
+            }
+        }
+        Ok(Some(whole.into()))
     }
 
     pub fn size_hint(&self) -> SizeHint {

@@ -7,6 +7,9 @@
 
 use std::{fmt, io, io::Write};
 
+use bytes::Bytes;
+use http::{HeaderMap, header};
+
 /// More than this out of one piece of an answer is an attack, not text.
 const MAX_DECODED_BYTES: usize = 16 << 20;
 
@@ -62,6 +65,20 @@ impl Decoder {
             Self::Zstd(decoder) => write(decoder.as_mut(), piece)?.get_mut(),
         };
         Ok(std::mem::take(&mut decoded.0))
+    }
+}
+
+/// A whole body, decoded as its headers say.
+///
+/// # Errors
+///
+/// As [`Decoder::of`] and [`Decoder::push`].
+pub fn whole(headers: &HeaderMap, body: &Bytes) -> io::Result<Bytes> {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    let coding = coding.and_then(|it| it.to_str().ok()).unwrap_or_default();
+    match Decoder::of(coding)? {
+        Some(mut decoder) => decoder.push(body).map(Bytes::from),
+        None => Ok(body.clone()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! [`Bedrock::ask`] finds the [`model`], opens the [`credential`] and reads the
 //! body. Then [`shape`] leaves out what is known to be refused, the [`adapter`]
 //! carries the rest there and the answer back, and when Bedrock refuses
-//! something that can be left out ([`complaint`], [`signature`]), the request is
+//! something that can be left out ([`complaint`], [`signature`](super::signature)), the request is
 //! sent again without it and the lesson is kept ([`lessons`]).
 
 pub mod model;
@@ -21,9 +21,7 @@ pub mod credential;
 pub mod complaint;
 pub mod feature;
 pub mod lessons;
-pub mod members;
 pub mod shape;
-pub mod signature;
 
 pub mod fault;
 
@@ -32,6 +30,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use aws::Aws;
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use proto::sync::Provider;
 
 use crate::{
     error::{Error, Kind},
@@ -39,6 +38,10 @@ use crate::{
     settings::{self, Limits},
     tasks::Tasks,
     telemetry::metrics::Metrics,
+    upstream::{
+        members::Members,
+        signature::{Complaint, Session, Signatures},
+    },
 };
 use adapter::{Adapter, Preference};
 use answer::Answer;
@@ -47,11 +50,9 @@ use complaint::features;
 use credential::{Opened, Opener, Vault};
 use feature::Feature;
 use lessons::Lessons;
-use members::Members;
 use messages::Origins;
 use model::{Model, Overlay};
 use shape::{Shaped, shape};
-use signature::Complaint;
 
 /// How often one request is sent again without something that was refused. Each
 /// time something else must have been left out.
@@ -65,7 +66,7 @@ pub struct Bedrock {
     vault: Vault,
     origins: Origins,
     pub lessons: Arc<Lessons>,
-    signatures: signature::Refused,
+    signatures: Arc<Signatures>,
 }
 
 /// What a client asks, and who it is.
@@ -95,6 +96,7 @@ impl Bedrock {
         settings: &settings::Bedrock,
         opener: Opener,
         aws: &Aws,
+        signatures: Arc<Signatures>,
         limits: &Limits,
         tasks: &Tasks,
     ) -> Self {
@@ -105,7 +107,7 @@ impl Bedrock {
             vault: Vault::new(settings, opener, aws, clients.clone(), tasks),
             origins: Origins::new(clients, limits, tasks),
             lessons: Arc::default(),
-            signatures: signature::Refused::default(),
+            signatures,
         }
     }
 
@@ -131,7 +133,8 @@ impl Bedrock {
         let key = index.bedrock_key(&question.access_key.id);
         let opened = self.vault.open(key.map(|it| &**it)).await?;
         let (mut body, betas) = read(question)?;
-        self.signatures.demote_known(question.session_id, &mut body);
+        let session = Session::new(question.session_id, Provider::Bedrock);
+        self.signatures.demote_known(session, &mut body);
         let to = Destination {
             adapter: Adapter::choose(self.preference, &model),
             opened,
@@ -167,6 +170,7 @@ impl Bedrock {
                 Ok(answer) => {
                     let (region, model) = (&to.opened.region, &to.model.id);
                     self.lessons.learn(region, model, learned);
+                    self.signatures.served_by_bedrock(question.session_id);
                     return Ok(answer);
                 }
                 Err(error) => error,
@@ -178,7 +182,7 @@ impl Bedrock {
             if let Some(complaint) = Complaint::of(words) {
                 let demotion = complaint.demotion(demotions);
                 demotions += 1;
-                let session = question.session_id;
+                let session = Session::new(question.session_id, Provider::Bedrock);
                 if self.signatures.demote(session, &mut body, demotion) {
                     continue;
                 }

@@ -1,7 +1,10 @@
 //! Bedrock in the place of the plan: the client cannot tell.
 
 use serde_json::{Value, json};
-use testkit::bedrock::{API_KEY, At, Exception, Gate, How, Operation, Reply, Rule};
+use testkit::{
+    anthropic::Reply as Plan,
+    bedrock::{API_KEY, At, Exception, Gate, How, Operation, Reply, Rule},
+};
 
 use crate::support::{
     Rig,
@@ -10,6 +13,7 @@ use crate::support::{
         mapping, refused,
     },
     client::{Answer, post},
+    control::user,
     key, question,
 };
 
@@ -421,6 +425,61 @@ async fn foreign_thinking_becomes_text_once_and_stays_so_in_its_session() {
         assert_eq!(*block, expected, "request {at}");
         assert_eq!(sent["messages"][3]["content"][0]["signature"], "o");
     }
+}
+
+#[tokio::test]
+async fn back_on_the_plan_bedrocks_signatures_are_dealt_with_alike() {
+    let BedrockRig {
+        mut rig,
+        bedrock: _bedrock,
+    } = BedrockRig::start().await;
+    let mut body = question(false);
+    let send = async |rig: &Rig, body: &Value, session: &str| {
+        let mut request = post(&messages(), body);
+        let session = session.parse().unwrap();
+        request
+            .headers_mut()
+            .insert("x-claude-code-session-id", session);
+        rig.client().await.send(request).await
+    };
+    assert_eq!(send(&rig, &body, "1").await.status, 200);
+    rig.control.watch().delta(1, 2, vec![user(2)], vec![]).await;
+    rig.control.applied(2).await;
+
+    body["messages"] = json!([
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "of Bedrock", "signature": "b"},
+            {"type": "text", "text": "b"}]},
+        {"role": "user", "content": "c"},
+    ]);
+    let words = "messages.1.content.0: Invalid `signature` in `thinking` block";
+    let refusal = || Plan::api_error(400, "invalid_request_error", words);
+    rig.simulator.script().then(refusal());
+    assert_eq!(send(&rig, &body, "1").await.status, 200);
+    assert_eq!(send(&rig, &body, "1").await.status, 200);
+    let received = rig.simulator.received();
+    let firsts = received
+        .iter()
+        .map(|it| it.json().unwrap()["messages"][1]["content"][0].clone());
+    let text = json!({"type": "text", "text": "of Bedrock"});
+    let signed = body["messages"][1]["content"][0].clone();
+    assert_eq!(firsts.collect::<Vec<_>>(), [signed, text.clone(), text]);
+
+    // A session that Bedrock never answered gets the plan's own words, and other
+    // refusals are passed on whole.
+    rig.simulator.script().then(refusal());
+    let answer = send(&rig, &body, "2").await;
+    assert_eq!(answer.json()["error"]["message"], words);
+    rig.simulator
+        .script()
+        .then(Plan::api_error(400, "invalid_request_error", "other"));
+    let answer = send(&rig, &body, "1").await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["error"]["message"]),
+        (400, &json!("other"))
+    );
+    assert_eq!(rig.simulator.received().len(), 5);
 }
 
 #[tokio::test]

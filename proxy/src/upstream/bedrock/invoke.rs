@@ -18,11 +18,13 @@ use serde::Deserialize;
 use super::{
     answer::{self, Answer},
     fault,
-    members::Members,
     shape::Shaped,
     stream::Flow,
 };
-use crate::error::{Error, Kind};
+use crate::{
+    error::{Error, Kind},
+    upstream::members::Members,
+};
 
 /// The version of the Messages API that Bedrock speaks.
 const VERSION: &str = "bedrock-2023-05-31";

@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::SystemTime,
 };
 
@@ -29,7 +28,7 @@ use crate::{
     error::{Cause, Error, Kind},
     settings::Limits,
     tasks::Tasks,
-    upstream::{Flow, RequestBody, Upstream, connect::Connector},
+    upstream::{RequestBody, Upstream, connect::Connector},
 };
 
 const PATH: &str = "/anthropic/v1/messages";
@@ -192,8 +191,8 @@ struct Inner {
 
 async fn refusal(answer: Answer, limits: &Limits) -> Error {
     let Answer { head, mut flow } = answer;
-    let text = timeout(limits.idle_timeout, read(&mut flow)).await;
-    let text = text.unwrap_or_default();
+    let text = timeout(limits.idle_timeout, flow.read(REFUSAL_BYTES)).await;
+    let text = text.ok().and_then(Result::ok).flatten().unwrap_or_default();
     let refusal: Refusal = serde_json::from_slice(&text).unwrap_or_default();
     let header = |name: &str| {
         let value = head.headers.get(name).and_then(|it| it.to_str().ok());
@@ -212,24 +211,4 @@ async fn refusal(answer: Answer, limits: &Limits) -> Error {
         retry_after: header("retry-after").parse().ok(),
     }
     .error()
-}
-
-/// The body, as far as it comes and fits.
-async fn read(flow: &mut Flow) -> Vec<u8> {
-    let mut text = Vec::new();
-    while let Some(Ok(piece)) = next(flow).await {
-        text.extend_from_slice(&piece);
-        if text.len() > REFUSAL_BYTES || flow.is_end() {
-            break;
-        }
-    }
-    text
-}
-
-async fn next(flow: &mut Flow) -> Option<Result<Bytes, Error>> {
-    let poll = |cx: &mut Context<'_>| -> Poll<Option<Result<Bytes, Error>>> {
-        let frame = std::task::ready!(flow.poll_piece(cx));
-        Poll::Ready(frame.map(|it| it.map(|it| it.into_data().unwrap_or_default())))
-    };
-    std::future::poll_fn(poll).await
 }

@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use memchr::memmem;
 use serde_json::{Value, json};
 
-use super::{
-    feature::{Feature, SYSTEM_ROLE, TOOL_REFERENCE},
-    members::Members,
-};
+use super::feature::{Feature, SYSTEM_ROLE, TOOL_REFERENCE};
+use crate::upstream::members::Members;
 
 /// A request of the Messages API as it may go to Bedrock: still in the client's
 /// terms, whatever adapter carries it.

@@ -1,8 +1,10 @@
 //! Thinking that somebody else has signed.
 //!
-//! Signatures go back as they came. Where the upstream has changed within a
+//! Signatures go back as they came. Where the provider has changed within a
 //! session, the new one may refuse those of the old; then the blocks that it
-//! refuses become plain text, and stay so for the rest of the session.
+//! refuses become plain text, and stay so for the rest of the session. It is the
+//! one case in which a body for the plan is not the client's, byte for byte:
+//! otherwise the session would be refused for ever.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -13,7 +15,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use moka::sync::Cache;
+use proto::sync::Provider;
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -44,20 +48,40 @@ pub enum Demotion {
     All,
 }
 
-/// The blocks of each session that were refused.
+/// The blocks that were refused, and the sessions in which that may happen.
 #[derive(Debug)]
-pub struct Refused {
-    blocks: Cache<u64, ()>,
+pub struct Signatures {
+    refused: Cache<u64, ()>,
     /// As long as there is none, no body is taken apart to look for them.
     is_any: AtomicBool,
+    /// Sessions that Bedrock has answered.
+    switched: Cache<u64, ()>,
 }
 
-impl Default for Refused {
-    fn default() -> Self {
-        let cache = Cache::builder().max_capacity(CAPACITY).time_to_idle(KEPT);
+/// Whose conversation, with whom.
+#[derive(Debug, Clone, Copy, Hash)]
+pub struct Session<'a> {
+    /// `x-claude-code-session-id`; empty when the client named none.
+    id: &'a str,
+    provider: &'static str,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(id: &'a str, provider: Provider) -> Self {
         Self {
-            blocks: cache.build(),
+            id,
+            provider: provider.label(),
+        }
+    }
+}
+
+impl Default for Signatures {
+    fn default() -> Self {
+        let cache = || Cache::builder().max_capacity(CAPACITY).time_to_idle(KEPT);
+        Self {
+            refused: cache().build(),
             is_any: AtomicBool::new(false),
+            switched: cache().build(),
         }
     }
 }
@@ -103,34 +127,71 @@ impl Demotion {
     }
 }
 
-impl Refused {
+impl Signatures {
     /// Turns the blocks into text, and remembers them for the session.
-    pub fn demote(&self, session: &str, body: &mut Members, demotion: Demotion) -> bool {
+    pub fn demote(&self, session: Session<'_>, body: &mut Members, demotion: Demotion) -> bool {
         demote(body, |place, block| {
             let is_meant = demotion.covers(place);
             if is_meant {
-                self.blocks.insert(key(session, block), ());
+                self.refused.insert(key(session, block), ());
                 self.is_any.store(true, Ordering::Relaxed);
             }
             is_meant
         })
     }
 
+    /// From now on the plan may be asked about what Bedrock has signed.
+    pub fn served_by_bedrock(&self, session_id: &str) {
+        self.switched.insert(hash(session_id), ());
+    }
+
+    /// Whether the plan may be asked about what Bedrock has signed.
+    pub fn may_be_foreign_to_the_plan(&self, session_id: &str) -> bool {
+        self.switched.contains_key(&hash(session_id))
+    }
+
+    /// The same for a body as bytes; none when there is nothing to change.
+    pub fn without(&self, session: Session<'_>, body: &Bytes, demotion: Demotion) -> Option<Bytes> {
+        let mut members: Members = serde_json::from_slice(body).ok()?;
+        let changed = self.demote(session, &mut members, demotion);
+        written(&members).filter(|_| changed)
+    }
+
+    /// A body without the blocks that were refused before; none when it has none
+    /// of them.
+    pub fn without_known(&self, session: Session<'_>, body: &Bytes) -> Option<Bytes> {
+        if !self.is_any.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut members: Members = serde_json::from_slice(body).ok()?;
+        let changed = self.demote_known(session, &mut members);
+        written(&members).filter(|_| changed)
+    }
+
     /// Turns those blocks into text that were refused before.
-    pub fn demote_known(&self, session: &str, body: &mut Members) -> bool {
+    pub fn demote_known(&self, session: Session<'_>, body: &mut Members) -> bool {
         self.is_any.load(Ordering::Relaxed)
             && demote(body, |_, block| {
-                self.blocks.contains_key(&key(session, block))
+                self.refused.contains_key(&key(session, block))
             })
     }
 }
 
-fn key(session: &str, block: &Value) -> u64 {
+fn written(members: &Members) -> Option<Bytes> {
+    serde_json::to_vec(members).ok().map(Bytes::from)
+}
+
+fn key(session: Session<'_>, block: &Value) -> u64 {
+    let parts = ["signature", "data", "thinking"];
+    hash((
+        session,
+        parts.map(|it| block.get(it).and_then(Value::as_str)),
+    ))
+}
+
+fn hash(value: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    session.hash(&mut hasher);
-    for name in ["signature", "data", "thinking"] {
-        block.get(name).and_then(Value::as_str).hash(&mut hasher);
-    }
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -224,6 +285,15 @@ fn leave_thinking_out(body: &mut Members) {
 mod tests {
     use super::*;
 
+    const SESSION: Session<'_> = Session {
+        id: "s",
+        provider: "bedrock",
+    };
+    const ANOTHER: Session<'_> = Session {
+        id: "s",
+        provider: "plan",
+    };
+
     #[test]
     fn complaints_about_signatures_are_told_from_others() {
         for (words, expected) in [
@@ -291,20 +361,20 @@ mod tests {
         ] {
             let mut body = conversation();
             let demotion = complaint.unwrap().demotion(refusals);
-            assert!(Refused::default().demote("s", &mut body, demotion));
+            assert!(Signatures::default().demote(SESSION, &mut body, demotion));
             assert_eq!(kinds(&body).join(" "), expected);
         }
     }
 
     #[test]
     fn what_was_refused_is_remembered_for_its_session() {
-        let refused = Refused::default();
-        assert!(!refused.demote_known("s", &mut conversation()));
-        refused.demote("s", &mut conversation(), Demotion::UpTo((1, 1)));
+        let refused = Signatures::default();
+        assert!(!refused.demote_known(SESSION, &mut conversation()));
+        refused.demote(SESSION, &mut conversation(), Demotion::UpTo((1, 1)));
         let mut again = conversation();
-        assert!(refused.demote_known("s", &mut again));
+        assert!(refused.demote_known(SESSION, &mut again));
         assert_eq!(kinds(&again).join(" "), "text text thinking tool_use");
-        assert!(!refused.demote_known("another", &mut conversation()));
+        assert!(!refused.demote_known(ANOTHER, &mut conversation()));
     }
 
     #[test]
@@ -317,7 +387,7 @@ mod tests {
         .unwrap();
         let edits = json!({"edits": [{"type": "clear_thinking_20251015"}, {"type": "other"}]});
         body.set("context_management", &edits).unwrap();
-        Refused::default().demote("s", &mut body, Demotion::All);
+        Signatures::default().demote(SESSION, &mut body, Demotion::All);
         assert_eq!(body.get("thinking"), None);
         assert_eq!(
             body.get("context_management"),
