@@ -21,9 +21,7 @@ const MAX_NAME_LENGTH: usize = 190;
 const UNTITLED: &str = "Document";
 
 pub(super) fn image(block: &Object) -> Result<ImageBlock, Invalid> {
-    let source = source(block)?;
-    let image = image_of(source).map_err(|it| it.within("source"))?;
-    Ok(image)
+    image_of(source(block)?).map_err(|it| it.within("source"))
 }
 
 fn source(block: &Object) -> Result<&Object, Invalid> {

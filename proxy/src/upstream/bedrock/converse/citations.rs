@@ -6,30 +6,34 @@ use serde::Serialize;
 /// A citation of the Messages API. One of the web has a token of Anthropic's
 /// search in it and cannot be made here.
 #[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Cited<'a> {
-    CharLocation {
+    #[serde(rename = "char_location")]
+    Char {
         cited_text: String,
         document_index: i32,
         document_title: Option<&'a str>,
         start_char_index: i32,
         end_char_index: i32,
     },
-    PageLocation {
+    #[serde(rename = "page_location")]
+    Page {
         cited_text: String,
         document_index: i32,
         document_title: Option<&'a str>,
         start_page_number: i32,
         end_page_number: i32,
     },
-    ContentBlockLocation {
+    #[serde(rename = "content_block_location")]
+    Block {
         cited_text: String,
         document_index: i32,
         document_title: Option<&'a str>,
         start_block_index: i32,
         end_block_index: i32,
     },
-    SearchResultLocation {
+    #[serde(rename = "search_result_location")]
+    SearchResult {
         cited_text: String,
         search_result_index: i32,
         source: &'a str,
@@ -65,28 +69,28 @@ impl<'a> Cited<'a> {
         source: Option<&'a str>,
     ) -> Option<Self> {
         match location {
-            CitationLocation::DocumentChar(at) => Some(Self::CharLocation {
+            CitationLocation::DocumentChar(at) => Some(Self::Char {
                 cited_text,
                 document_index: at.document_index?,
                 document_title: title,
                 start_char_index: at.start?,
                 end_char_index: at.end?,
             }),
-            CitationLocation::DocumentPage(at) => Some(Self::PageLocation {
+            CitationLocation::DocumentPage(at) => Some(Self::Page {
                 cited_text,
                 document_index: at.document_index?,
                 document_title: title,
                 start_page_number: at.start?,
                 end_page_number: at.end?,
             }),
-            CitationLocation::DocumentChunk(at) => Some(Self::ContentBlockLocation {
+            CitationLocation::DocumentChunk(at) => Some(Self::Block {
                 cited_text,
                 document_index: at.document_index?,
                 document_title: title,
                 start_block_index: at.start?,
                 end_block_index: at.end?,
             }),
-            CitationLocation::SearchResultLocation(at) => Some(Self::SearchResultLocation {
+            CitationLocation::SearchResultLocation(at) => Some(Self::SearchResult {
                 cited_text,
                 search_result_index: at.search_result_index?,
                 source: source.unwrap_or_default(),

@@ -99,7 +99,9 @@ impl Events {
                     Some(ContentBlockStart::ToolUse(tool)) if tool.r#type.is_none() => {
                         self.start_tool_use(number, tool, out);
                     }
-                    _ => self.open(number, Kind::Skipped, out),
+                    _ => {
+                        self.open(number, Kind::Skipped, out);
+                    }
                 }
             }
             ConverseStreamOutput::ContentBlockDelta(event) => {

@@ -202,22 +202,27 @@ fn remembered(
     others: &[Value],
     notes: &mut Notes,
 ) -> Result<Vec<Tool>, Invalid> {
-    let declared_otherwise = |name: &str| others.iter().any(|it| it["name"] == name);
-    let names = history.used.iter().filter(|it| !declared_otherwise(it));
-    let tools = names.map(|name| {
+    let mut remembered = Vec::new();
+    for name in &history.used {
+        if others.iter().any(|other| other["name"] == *name) {
+            continue;
+        }
         let schema = notes.document(&json!({"type": "object"}));
         let specification = ToolSpecification::builder()
             .name(notes.names.tool_there(name))
             .input_schema(ToolInputSchema::Json(schema));
-        Ok(Tool::ToolSpec(specification.build()?))
-    });
-    tools.collect()
+        remembered.push(Tool::ToolSpec(specification.build()?));
+    }
+    Ok(remembered)
 }
 
 fn choose(choice: &Object, tools: &mut Tools, notes: &mut Notes) -> Result<(), Invalid> {
     let kind = required_text(choice, "type")?;
     let name = match kind {
-        "tool" => Some(notes.names.tool_there(required_text(choice, "name")?)),
+        "tool" => {
+            let name = required_text(choice, "name")?;
+            Some(notes.names.tool_there(name).to_owned())
+        }
         "auto" | "any" => None,
         "none" => {
             notes.drop(Dropped::ToolChoiceNone);
@@ -229,7 +234,9 @@ fn choose(choice: &Object, tools: &mut Tools, notes: &mut Notes) -> Result<(), I
         }
     };
     let one_at_a_time = is_true(choice, "disable_parallel_tool_use");
-    let is_declared = name.is_none_or(|name| declares(&tools.declared, name));
+    let is_declared = name
+        .as_deref()
+        .is_none_or(|it| declares(&tools.declared, it));
     if notes.family.is_anthropic() && (one_at_a_time || !is_declared || tools.declared.is_empty()) {
         let mut choice = choice.clone();
         if let Some(name) = name {
