@@ -228,6 +228,7 @@ async fn ask_bedrock(
         model: &asked.model,
         is_streaming: asked.is_streaming,
         session_id: record.session_id(),
+        request_id: record.request_id(),
         is_count: target.endpoint == Endpoint::CountTokens,
     };
     let answer = proxy.bedrock.ask(&index, &question, record.metrics()).await;

@@ -99,6 +99,11 @@ impl Metrics {
         counter!("proxy_errors_total", "kind" => kind.label()).increment(1);
     }
 
+    /// Something of a request has no counterpart in Converse.
+    pub fn converse_dropped(&self, feature: &'static str) {
+        counter!("proxy_converse_dropped_total", "feature" => feature).increment(1);
+    }
+
     pub fn tap_error(&self, reason: &'static str) {
         counter!("proxy_tap_errors_total", "reason" => reason).increment(1);
     }
@@ -142,6 +147,10 @@ fn describe() {
     describe_counter!(
         "proxy_tap_errors_total",
         "answers that were relayed but could not be counted, by reason"
+    );
+    describe_counter!(
+        "proxy_converse_dropped_total",
+        "requests that lost something on their way to Converse, by feature"
     );
     describe_counter!(
         "proxy_usage_dropped_total",

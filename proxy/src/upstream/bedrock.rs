@@ -10,6 +10,7 @@ pub mod model;
 
 pub mod adapter;
 pub mod answer;
+pub mod converse;
 pub mod count;
 pub mod invoke;
 pub mod messages;
@@ -47,6 +48,7 @@ use adapter::{Adapter, Preference};
 use answer::Answer;
 use client::Clients;
 use complaint::features;
+use converse::call::Call;
 use credential::{Opened, Opener, Vault};
 use feature::Feature;
 use lessons::Lessons;
@@ -80,6 +82,8 @@ pub struct Question<'a> {
     pub is_streaming: bool,
     /// `x-claude-code-session-id`; empty when not sent.
     pub session_id: &'a str,
+    /// Ours.
+    pub request_id: &'a str,
     /// Only how many tokens the input has.
     pub is_count: bool,
 }
@@ -208,7 +212,7 @@ impl Bedrock {
         question: &Question<'_>,
         to: &Destination,
         shaped: &Shaped,
-        _metrics: &Metrics,
+        metrics: &Metrics,
     ) -> Result<Answer, Error> {
         let Destination {
             opened,
@@ -226,7 +230,17 @@ impl Bedrock {
                     .ask(opened, &model.id, shaped, question.headers)
                     .await
             }
-            Adapter::Converse => Err(Kind::BedrockInternal.into()),
+            Adapter::Converse => {
+                let call = Call {
+                    client,
+                    model,
+                    shaped,
+                    asked_model: question.model,
+                    message_id: format!("msg_{}", question.request_id.trim_start_matches("req_")),
+                    is_streaming: question.is_streaming,
+                };
+                call.ask(metrics).await
+            }
         }
     }
 }

@@ -111,7 +111,7 @@ async fn a_whole_answer_is_the_models_own() {
 #[tokio::test]
 async fn key_pairs_sign_and_a_rotated_key_keeps_its_credential() {
     let mapping = || mapping(CLAUDE, PROFILE, None);
-    for api in ["auto", "messages"] {
+    for api in ["auto", "messages", "converse"] {
         for key in [
             bedrock_key(&key_pair(), 1),
             bedrock_key_sealed_for("the key before the rotation", &key_pair(), 1),
@@ -156,7 +156,7 @@ async fn the_messages_api_gets_the_body_with_bedrocks_model() {
 
 #[tokio::test]
 async fn a_clients_own_credential_never_reaches_bedrock() {
-    for api in ["invoke", "messages"] {
+    for api in ["invoke", "messages", "converse"] {
         let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];
         let BedrockRig { rig, bedrock } =
             BedrockRig::with(&["--bedrock-api", api], resources).await;
@@ -235,7 +235,7 @@ async fn exceptions_are_answered_as_the_api_words_them() {
         (Exception::ExpiredToken, 503, "api_error"),
         (Exception::ResourceNotFound, 404, "not_found_error"),
     ];
-    for api in ["invoke", "messages"] {
+    for api in ["invoke", "messages", "converse"] {
         let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];
         let BedrockRig { rig, bedrock } =
             BedrockRig::with(&["--bedrock-api", api], resources).await;

@@ -2,11 +2,12 @@
 //! models that do not speak the Anthropic format themselves.
 //!
 //! [`request`] makes a call out of a Messages body, [`answer`] a message out of
-//! what comes back, [`stream`] the events of one that comes bit by bit. Nothing
-//! here touches the network or the clock. What has no counterpart is left out on
+//! what comes back, [`stream`] the events of one that comes bit by bit. Only
+//! [`call`] touches the network. What has no counterpart is left out on
 //! purpose, and only what [`dropped`] lists; `docs/converse.md` shows it all.
 
 pub mod answer;
+pub mod call;
 pub mod dropped;
 pub mod names;
 pub mod request;
@@ -28,6 +29,8 @@ mod usage;
 
 pub use invalid::Invalid;
 
+use super::model::Model;
+
 /// Whose model is asked: what it takes beyond Converse's common ground.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
@@ -39,13 +42,12 @@ pub enum Family {
 }
 
 impl Family {
-    /// The family that a Bedrock model id, an inference profile or an ARN names.
-    /// The ARN of an application inference profile names none.
-    pub fn of(model: &str) -> Self {
-        if model.contains("anthropic.") {
+    /// The family of a model, as far as its id or its mapping tells it.
+    pub fn of(model: &Model) -> Self {
+        if model.is_anthropic {
             return Self::Anthropic;
         }
-        if model.contains("amazon.nova") {
+        if model.id.contains("amazon.nova") {
             return Self::Nova;
         }
         Self::Other
@@ -58,20 +60,11 @@ impl Family {
 
 #[cfg(test)]
 mod tests {
-    use super::Family;
+    use super::{Family, Model};
 
     #[test]
     fn a_model_id_names_its_family() {
-        for (model, family) in [
-            ("anthropic.claude-opus-5-5", Family::Anthropic),
-            (
-                "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
-                Family::Anthropic,
-            ),
-            (
-                "arn:aws:bedrock:us-east-1:111122223333:inference-profile/eu.anthropic.claude-opus-5-5",
-                Family::Anthropic,
-            ),
+        for (id, family) in [
             ("amazon.nova-pro-v1:0", Family::Nova),
             ("apac.amazon.nova-lite-v1:0", Family::Nova),
             ("amazon.titan-text-express-v1", Family::Other),
@@ -81,7 +74,14 @@ mod tests {
                 Family::Other,
             ),
         ] {
-            assert_eq!(Family::of(model), family, "{model}");
+            let mut model = Model {
+                id: id.to_owned(),
+                api: None,
+                is_anthropic: false,
+            };
+            assert_eq!(Family::of(&model), family, "{id}");
+            model.is_anthropic = true;
+            assert_eq!(Family::of(&model), Family::Anthropic, "{id}");
         }
     }
 }
