@@ -23,10 +23,6 @@
 //! The wire, the script and the small model are those of `crate::simulator`;
 //! `request` reads and checks a request, `answer` words what is said to it.
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "a field that a JSON value lacks reads as null"
-)]
 mod answer;
 mod request;
 
@@ -39,7 +35,7 @@ use std::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::simulator::{Api, Setup, answer::Answer, usage::Cache};
+use crate::simulator::{Api, Setup, answer::Answer, signature::Signer, usage::Cache};
 pub use crate::simulator::{
     Server,
     record::{Counts, Entry, Ledger, Operation, Received},
@@ -47,12 +43,16 @@ pub use crate::simulator::{
         ApiError, At, Content, Encoding, Ending, Framing, Gate, How, Pace, Reply, UsageIn, Writes,
     },
     script::{Rule, Script},
+    signature::Thoughts,
     usage::Usage,
 };
 
 /// A running simulator. Dropping it closes its port and all connections.
 #[derive(Debug)]
-pub struct Simulator(Server);
+pub struct Simulator {
+    server: Server,
+    signer: Signer,
+}
 
 /// What is decided before a simulator starts.
 #[derive(Debug, Clone, Default)]
@@ -60,10 +60,14 @@ pub struct Builder {
     setup: Setup,
 }
 
+/// How every signature of this simulator begins.
+pub const SIGNATURE_PREFIX: &str = "EqMB";
+
 /// The Anthropic API.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Anthropic {
     cache: Mutex<Cache>,
+    signer: Signer,
 }
 
 impl Api for Anthropic {
@@ -91,7 +95,7 @@ impl Api for Anthropic {
 
     fn answer(&self, request: &Received, reply: &Reply) -> Option<Answer> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        answer::answer(request, reply, &mut cache)
+        answer::answer(request, reply, &self.signer, &mut cache)
     }
 }
 
@@ -119,8 +123,13 @@ impl Builder {
     /// # Errors
     /// When the address cannot be bound or no certificate can be made.
     pub async fn start(self) -> anyhow::Result<Simulator> {
-        let api = Anthropic::default();
-        self.setup.start(api).await.map(Simulator)
+        let signer = Signer::new(SIGNATURE_PREFIX);
+        let api = Anthropic {
+            cache: Mutex::default(),
+            signer: signer.clone(),
+        };
+        let server = self.setup.start(api).await?;
+        Ok(Simulator { server, signer })
     }
 }
 
@@ -137,9 +146,14 @@ impl Simulator {
         Self::builder().start().await
     }
 
+    /// Which thoughts it takes back from now on.
+    pub fn take(&self, thoughts: Thoughts) {
+        self.signer.take(thoughts);
+    }
+
     /// Closes the port and all connections, and returns when that is done.
     pub async fn stop(self) {
-        self.0.stop().await;
+        self.server.stop().await;
     }
 }
 
@@ -147,6 +161,6 @@ impl Deref for Simulator {
     type Target = Server;
 
     fn deref(&self) -> &Server {
-        &self.0
+        &self.server
     }
 }

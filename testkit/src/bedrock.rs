@@ -2,7 +2,13 @@
 //!
 //! It carries the same messages of the same small model as
 //! [`anthropic`](crate::anthropic), in the five ways that Bedrock has, and takes
-//! the same scripts. Requests must be signed, or have an API key.
+//! the same scripts. Requests must be signed or have an API key, must fit AWS's
+//! published model of the service, and may only hold what Bedrock takes.
+//!
+//! A request meets the modules in this order: `target` tells what it is for,
+//! `credential` who asks, `shape`, `rule`, `native` and `capability` whether it
+//! can be answered; `converse` translates, `answer` words it, `frame` puts it in
+//! frames. `check` has the order of what is looked at.
 //!
 //! ```no_run
 //! # use testkit::bedrock::{At, Exception, Frame, How, Reply, Simulator};
@@ -23,6 +29,12 @@
     reason = "a field that a JSON value lacks reads as null"
 )]
 mod answer;
+mod capability;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a field that a JSON value lacks reads as null"
+)]
+mod check;
 #[expect(
     clippy::indexing_slicing,
     reason = "a field that a JSON value lacks reads as null"
@@ -31,22 +43,34 @@ mod converse;
 mod credential;
 mod exception;
 mod frame;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a field that a JSON value lacks reads as null"
+)]
+mod native;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a field that a JSON value lacks reads as null"
+)]
+mod rule;
+mod shape;
 mod target;
 
 use std::{
     net::SocketAddr,
     ops::Deref,
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use uuid::Uuid;
 
+use self::shape::Service;
 pub use self::{
+    capability::{BetaWording, Capabilities, FieldWording, Offer},
     credential::{ACCESS_KEY_ID, API_KEY, Credentials, SECRET_ACCESS_KEY},
     exception::Exception,
 };
-use crate::simulator::{Api, Setup, answer::Answer, usage::Cache};
+use crate::simulator::{Api, Setup, answer::Answer, signature::Signer, usage::Cache};
 pub use crate::simulator::{
     Server,
     record::{Counts, Entry, Ledger, Operation, Received},
@@ -55,6 +79,7 @@ pub use crate::simulator::{
         UsageIn, Writes,
     },
     script::{Rule, Script},
+    signature::Thoughts,
     usage::Usage,
 };
 
@@ -63,6 +88,9 @@ pub use crate::simulator::{
 pub struct Simulator {
     server: Server,
     credentials: Credentials,
+    offer: Offer,
+    signer: Signer,
+    is_strict: bool,
 }
 
 /// What is decided before a simulator starts.
@@ -71,7 +99,12 @@ pub struct Builder {
     setup: Setup,
     credentials: Credentials,
     region: Option<String>,
+    offer: Offer,
+    is_lenient: bool,
 }
+
+/// How every signature of this simulator begins.
+pub const SIGNATURE_PREFIX: &str = "EsBR";
 
 /// Bedrock runtime.
 #[derive(Debug)]
@@ -79,6 +112,10 @@ struct Bedrock {
     cache: Mutex<Cache>,
     credentials: Credentials,
     region: Option<String>,
+    offer: Offer,
+    signer: Signer,
+    /// AWS's model of the service; none: its shapes are not looked at.
+    service: Option<Arc<Service>>,
 }
 
 impl Api for Bedrock {
@@ -92,37 +129,13 @@ impl Api for Bedrock {
 
     fn answer(&self, request: &Received, reply: &Reply) -> Option<Answer> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        answer::answer(request, reply, || self.check(request), &mut cache)
-    }
-}
-
-impl Bedrock {
-    /// Why Bedrock would refuse a request: who asks, where, then what.
-    fn check(&self, request: &Received) -> Result<(), ApiError> {
-        if request.operation == Operation::Other {
-            return Err(Exception::UnknownOperation.into());
-        }
-        let now = SystemTime::now();
-        let _region = self
-            .credentials
-            .check(request, self.region.as_deref(), now)?;
-        if !target::is_known(&request.model) {
-            return Err(Exception::Validation.says("The provided model identifier is invalid."));
-        }
-        match request.operation {
-            // Profiles are many models; the real one counts for one model only.
-            Operation::CountTokens if target::is_profile(&request.model) => {
-                Err(Exception::Validation
-                    .says("The provided model doesn't support counting tokens."))
-            }
-            Operation::Invoke | Operation::InvokeStream | Operation::Messages
-                if !target::is_claude(&request.model) =>
-            {
-                Err(Exception::Validation
-                    .says("Malformed input request, please reformat your input and try again."))
-            }
-            _ => Ok(()),
-        }
+        answer::answer(
+            request,
+            reply,
+            || self.check(request),
+            &self.signer,
+            &mut cache,
+        )
     }
 }
 
@@ -161,17 +174,44 @@ impl Builder {
         self
     }
 
+    /// Accepts this of what the Anthropic API has.
+    #[must_use]
+    pub fn capabilities(self, capabilities: Capabilities) -> Self {
+        self.offer.set(capabilities);
+        self
+    }
+
+    /// Does without AWS's model of the service when it is not there, in place of
+    /// installing it.
+    #[must_use]
+    pub fn lenient(mut self) -> Self {
+        self.is_lenient = true;
+        self
+    }
+
     /// # Errors
-    /// When the address cannot be bound or no certificate can be made.
+    /// When the address cannot be bound, no certificate can be made, or AWS's
+    /// model of the service cannot be installed.
     pub async fn start(self) -> anyhow::Result<Simulator> {
+        let is_lenient = self.is_lenient;
+        let service = tokio::task::spawn_blocking(move || match is_lenient {
+            true => Ok(Service::installed()),
+            false => Service::install().map(Some),
+        });
         let api = Bedrock {
             cache: Mutex::default(),
             credentials: self.credentials.clone(),
             region: self.region,
+            offer: self.offer.clone(),
+            signer: Signer::new(SIGNATURE_PREFIX),
+            service: service.await??,
         };
         Ok(Simulator {
-            server: self.setup.start(api).await?,
             credentials: self.credentials,
+            offer: self.offer,
+            signer: api.signer.clone(),
+            is_strict: api.service.is_some(),
+            server: self.setup.start(api).await?,
         })
     }
 }
@@ -192,6 +232,21 @@ impl Simulator {
     /// Who is let in, to be changed at any time.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// What it accepts, to be changed at any time.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Which thoughts it takes back from now on.
+    pub fn take(&self, thoughts: Thoughts) {
+        self.signer.take(thoughts);
+    }
+
+    /// Tells whether requests are compared with AWS's model of the service.
+    pub fn is_strict(&self) -> bool {
+        self.is_strict
     }
 
     /// Closes the port and all connections, and returns when that is done.

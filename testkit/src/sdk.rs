@@ -93,7 +93,8 @@ pub(crate) fn install(name: &str) -> anyhow::Result<PathBuf> {
     Ok(installed(name))
 }
 
-fn installed(name: &str) -> PathBuf {
+/// Where it is, if it is.
+pub(crate) fn installed(name: &str) -> PathBuf {
     Path::new(SDK).join("../../.state/sdk").join(name)
 }
 

@@ -19,11 +19,13 @@ pub(crate) mod message;
     reason = "a field that a JSON value lacks reads as null"
 )]
 pub(crate) mod model;
+pub(crate) mod question;
 pub(crate) mod record;
 pub(crate) mod reply;
 mod score;
 pub(crate) mod script;
 mod serve;
+pub(crate) mod signature;
 mod tls;
 #[expect(
     clippy::indexing_slicing,

@@ -8,14 +8,21 @@ use crate::simulator::{
     answer::{Answer, event_stream},
     message::{Message, event, event_text, reported, text},
     model::MODELS,
+    question::invalid,
     record::Received,
     reply::{ApiError, Content, How, Reply},
+    signature::Signer,
     usage::{Cache, Usage, input_tokens},
 };
 
 /// Answers a request that the script has this reply for. None: no answer over
 /// HTTP at all.
-pub(super) fn answer(request: &Received, reply: &Reply, cache: &mut Cache) -> Option<Answer> {
+pub(super) fn answer(
+    request: &Received,
+    reply: &Reply,
+    signer: &Signer,
+    cache: &mut Cache,
+) -> Option<Answer> {
     let mut answer = match &reply.content {
         Content::Raw(_) => return None,
         Content::Error(error) => error_answer(error, &request.request_id),
@@ -30,10 +37,10 @@ pub(super) fn answer(request: &Received, reply: &Reply, cache: &mut Cache) -> Op
             reply.tokens.unwrap_or_default(),
         ),
         Content::Events(events) => events_answer(events.iter().cloned()),
-        Content::Answer | Content::Text(_) => by_the_api(request, reply, cache),
+        Content::Answer | Content::Text(_) => by_the_api(request, reply, signer, cache),
         Content::Message(_) => {
             let body = request.json().unwrap_or_default();
-            message_answer(&body, reply, cache)
+            message_answer(&body, reply, signer, cache)
         }
         Content::Frames(_) => {
             let error = ApiError::new(500, "api_error", "this API has no frames");
@@ -50,10 +57,13 @@ pub(super) fn answer(request: &Received, reply: &Reply, cache: &mut Cache) -> Op
 }
 
 /// What the API answers when it looks at the request.
-fn by_the_api(request: &Received, reply: &Reply, cache: &mut Cache) -> Answer {
+fn by_the_api(request: &Received, reply: &Reply, signer: &Signer, cache: &mut Cache) -> Answer {
     match request::read(request) {
         Err(error) => error_answer(&error, &request.request_id),
-        Ok(Asked::Message(body)) => message_answer(&body, reply, cache),
+        Ok(Asked::Message(body)) => match signer.check(&body) {
+            Ok(()) => message_answer(&body, reply, signer, cache),
+            Err(message) => error_answer(&invalid(message), &request.request_id),
+        },
         Ok(Asked::CountTokens(body)) => {
             json_answer(200, &json!({"input_tokens": input_tokens(&body)}))
         }
@@ -72,8 +82,8 @@ fn by_the_api(request: &Received, reply: &Reply, cache: &mut Cache) -> Answer {
 }
 
 /// A message, streamed when the request says so.
-fn message_answer(request: &Value, reply: &Reply, cache: &mut Cache) -> Answer {
-    let Some(message) = Message::of(request, reply, "msg_01", cache) else {
+fn message_answer(request: &Value, reply: &Reply, signer: &Signer, cache: &mut Cache) -> Answer {
+    let Some(message) = Message::of(request, reply, "msg_01", signer, cache) else {
         return json_answer(200, &Value::Null);
     };
     let mut answer = if request["stream"] == true {

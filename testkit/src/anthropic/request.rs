@@ -3,7 +3,11 @@
 use http::Method;
 use serde_json::Value;
 
-use crate::simulator::{record::Received, reply::ApiError};
+use crate::simulator::{
+    question::{self, invalid},
+    record::Received,
+    reply::ApiError,
+};
 
 /// The API's version from which on requests may not choose how to sample.
 const WITHOUT_SAMPLING: &str = "2026-10-21";
@@ -59,10 +63,6 @@ fn query(path: &str) -> &str {
     path.split_once('?').map_or("", |(_, query)| query)
 }
 
-fn invalid(message: impl AsRef<str>) -> ApiError {
-    ApiError::new(400, "invalid_request_error", message.as_ref())
-}
-
 fn credential(request: &Received) -> Result<(), ApiError> {
     let given = request
         .header("x-api-key")
@@ -109,49 +109,12 @@ fn conversation(body: &Value) -> Result<(), ApiError> {
             &format!("model: {model}"),
         ));
     }
-    match body["messages"].as_array() {
-        None => return Err(invalid("messages: Field required")),
-        Some(messages) if messages.is_empty() => {
-            return Err(invalid("messages: at least one message is required"));
-        }
-        Some(messages) => {
-            for (index, message) in messages.iter().enumerate() {
-                turn(index, message)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn turn(index: usize, message: &Value) -> Result<(), ApiError> {
-    if !matches!(
-        message["role"].as_str(),
-        Some("user" | "assistant" | "system")
-    ) {
-        return Err(invalid(format!(
-            "messages.{index}.role: Input should be \"user\" or \"assistant\""
-        )));
-    }
-    if !message["content"].is_string() && !message["content"].is_array() {
-        return Err(invalid(format!("messages.{index}.content: Field required")));
-    }
-    Ok(())
+    question::messages(body)
 }
 
 fn message(body: &Value) -> Result<(), ApiError> {
     conversation(body)?;
-    let Some(max_tokens) = body["max_tokens"].as_u64() else {
-        return Err(invalid(match body["max_tokens"] {
-            Value::Null => "max_tokens: Field required",
-            _ => "max_tokens: Input should be a valid integer",
-        }));
-    };
-    if max_tokens == 0 {
-        return Err(invalid(
-            "max_tokens: Input should be greater than or equal to 1",
-        ));
-    }
-    thinking(&body["thinking"], max_tokens)
+    question::limits(body)
 }
 
 fn sampling(body: &Value, version: &str) -> Result<(), ApiError> {
@@ -161,25 +124,5 @@ fn sampling(body: &Value, version: &str) -> Result<(), ApiError> {
             Err(invalid(format!("{name}: Extra inputs are not permitted")))
         }
         _ => Ok(()),
-    }
-}
-
-fn thinking(thinking: &Value, max_tokens: u64) -> Result<(), ApiError> {
-    match thinking["type"].as_str() {
-        Some("enabled") => match thinking["budget_tokens"].as_u64() {
-            None => Err(invalid("thinking.enabled.budget_tokens: Field required")),
-            Some(..1024) => Err(invalid(
-                "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024",
-            )),
-            Some(budget) if budget >= max_tokens => Err(invalid(
-                "`max_tokens` must be greater than `thinking.budget_tokens`. Please consult our documentation at https://docs.claude.com/en/docs/build-with-claude/extended-thinking#max-tokens-and-context-window-size",
-            )),
-            Some(_) => Ok(()),
-        },
-        None if thinking.is_null() => Ok(()),
-        Some("adaptive" | "disabled") => Ok(()),
-        _ => Err(invalid(
-            "thinking: Input tag does not match any of the expected tags: 'adaptive', 'disabled', 'enabled'",
-        )),
     }
 }

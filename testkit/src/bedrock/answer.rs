@@ -1,19 +1,20 @@
 //! What is answered, as Bedrock words and frames it.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::{
+    check::{Input, input},
     converse,
     exception::{self, Exception},
     frame::encode,
     target,
 };
 use crate::simulator::{
-    answer::{Answer, Event, event_stream, with_usage},
-    message::{self, Message},
+    answer::{Answer, Event, event_stream},
+    message::{self, Message, with_usage},
     record::{Operation, Received},
     reply::{ApiError, Content, Frame, How, Reply},
+    signature::Signer,
     usage::{Cache, Usage, input_tokens},
 };
 
@@ -28,6 +29,7 @@ pub(super) fn answer(
     request: &Received,
     reply: &Reply,
     checked: impl FnOnce() -> Result<(), ApiError>,
+    signer: &Signer,
     cache: &mut Cache,
 ) -> Option<Answer> {
     let mut answer = match &reply.content {
@@ -44,7 +46,7 @@ pub(super) fn answer(
             reply.tokens.unwrap_or_default(),
         ),
         _ => checked()
-            .and_then(|()| by_the_model(request, reply, cache))
+            .and_then(|()| by_the_model(request, reply, signer, cache))
             .unwrap_or_else(|error| exception::refusal(&error, request)),
     };
     if answer.model.is_empty() {
@@ -69,7 +71,12 @@ fn add_usual_headers(answer: &mut Answer, request: &Received) {
 }
 
 /// The answer to a request that is in order.
-fn by_the_model(request: &Received, reply: &Reply, cache: &mut Cache) -> Result<Answer, ApiError> {
+fn by_the_model(
+    request: &Received,
+    reply: &Reply,
+    signer: &Signer,
+    cache: &mut Cache,
+) -> Result<Answer, ApiError> {
     let body = request.json().unwrap_or_default();
     match &reply.content {
         Content::Frames(frames) => return Ok(frames_answer(frames)),
@@ -77,7 +84,10 @@ fn by_the_model(request: &Received, reply: &Reply, cache: &mut Cache) -> Result<
         _ => {}
     }
     if request.operation == Operation::CountTokens {
-        let tokens = input_tokens(&counted(request, &body)?);
+        let tokens = match input(&body)? {
+            Input::Native(question) => input_tokens(&question),
+            Input::Converse(body) => input_tokens(&converse::question(&request.model, body)),
+        };
         return Ok(json_answer(
             &json!({"inputTokens": tokens}),
             Usage::default(),
@@ -90,7 +100,7 @@ fn by_the_model(request: &Received, reply: &Reply, cache: &mut Cache) -> Result<
         _ => native_question(request, body.clone()),
     };
     let message =
-        Message::of(&question, reply, ID_PREFIX, cache).ok_or(Exception::InternalServer)?;
+        Message::of(&question, reply, ID_PREFIX, signer, cache).ok_or(Exception::InternalServer)?;
     let (tokens, usage_in) = (message.tokens, reply.usage_in);
     Ok(match request.operation {
         Operation::Invoke => invoke_answer(&message, reply),
@@ -112,21 +122,6 @@ fn by_the_model(request: &Received, reply: &Reply, cache: &mut Cache) -> Result<
             with_metrics(message.events(usage_in), request, tokens),
         ),
     })
-}
-
-/// What `CountTokens` is asked about.
-fn counted(request: &Received, body: &Value) -> Result<Value, ApiError> {
-    let input = &body["input"];
-    if let Some(body) = input["invokeModel"]["body"].as_str() {
-        let bytes = BASE64_STANDARD.decode(body);
-        let question = bytes
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        return question.ok_or_else(|| {
-            Exception::Validation.says("The format of the input is not valid JSON.")
-        });
-    }
-    Ok(converse::question(&request.model, &input["converse"]))
 }
 
 /// The body of `InvokeModel` names no model.

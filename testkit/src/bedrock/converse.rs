@@ -101,7 +101,10 @@ fn block(block: &Value) -> Value {
             "content": blocks(&value["content"]),
         }),
         "reasoningContent" => match &value["reasoningText"] {
-            Value::Null => json!({"type": "redacted_thinking", "data": value["redactedContent"]}),
+            Value::Null => json!({
+                "type": "redacted_thinking",
+                "data": unwrapped(&value["redactedContent"]),
+            }),
             text => json!({
                 "type": "thinking",
                 "thinking": text["text"],
@@ -111,6 +114,12 @@ fn block(block: &Value) -> Value {
         // Images, documents and what comes after them only cost.
         kind => json!({"type": kind, "source": value}),
     }
+}
+
+/// The text in a blob.
+fn unwrapped(blob: &Value) -> String {
+    let bytes = BASE64_STANDARD.decode(blob.as_str().unwrap_or_default());
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
 /// The answer of Converse that carries this message.

@@ -75,8 +75,14 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     // Held, because dropping it closes its port.
     let _bedrock = match options.bedrock {
         Some(address) => {
-            let builder = bedrock::Simulator::builder().listen(address).pace(pace);
-            let bedrock = builder.start().await?;
+            let builder = bedrock::Simulator::builder().lenient();
+            let bedrock = builder.listen(address).pace(pace).start().await?;
+            if !bedrock.is_strict() {
+                writeln!(
+                    std::io::stderr(),
+                    "AWS's model of Bedrock is not installed: requests are not compared with it."
+                )?;
+            }
             announce(&bedrock.url())?;
             Some(bedrock)
         }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::{
-    message::{event_text, reported},
+    message::{event_text, with_usage},
     usage::Usage,
 };
 
@@ -82,16 +82,4 @@ pub(crate) fn event_stream(events: impl IntoIterator<Item = (String, Value)>) ->
         reported,
     });
     Answer::stream("text/event-stream; charset=utf-8", events.collect())
-}
-
-/// With each event, what its reader knows of the usage after it.
-pub(crate) fn with_usage(
-    events: impl IntoIterator<Item = (String, Value)>,
-) -> impl Iterator<Item = (String, Value, Usage)> {
-    let mut so_far = Usage::default();
-    events.into_iter().map(move |(name, data)| {
-        so_far = reported(so_far, &data["message"]["usage"]);
-        so_far = reported(so_far, &data["usage"]);
-        (name, data, so_far)
-    })
 }

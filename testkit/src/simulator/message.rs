@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     model::{self, Speech},
     reply::{Content, Reply, UsageIn},
+    signature::Signer,
     usage::{Cache, Usage},
 };
 
@@ -24,6 +25,7 @@ impl Message {
         request: &Value,
         reply: &Reply,
         id_prefix: &str,
+        signer: &Signer,
         cache: &mut Cache,
     ) -> Option<Self> {
         let text = match &reply.content {
@@ -37,7 +39,7 @@ impl Message {
         let Speech {
             content,
             stop_reason,
-        } = model::speak(request, text);
+        } = model::speak(request, text, signer);
         let fields = json!({"content": content, "stop_reason": stop_reason});
         Some(Self::new(request, reply, &fields, id_prefix, cache))
     }
@@ -258,6 +260,18 @@ impl Serialize for InOrder<'_> {
             plain => plain.serialize(serializer),
         }
     }
+}
+
+/// With each event, what its reader knows of the usage after it.
+pub(crate) fn with_usage(
+    events: impl IntoIterator<Item = (String, Value)>,
+) -> impl Iterator<Item = (String, Value, Usage)> {
+    let mut so_far = Usage::default();
+    events.into_iter().map(move |(name, data)| {
+        so_far = reported(so_far, &data["message"]["usage"]);
+        so_far = reported(so_far, &data["usage"]);
+        (name, data, so_far)
+    })
 }
 
 /// What a reader knows who knew `so_far` and now sees this usage object: every

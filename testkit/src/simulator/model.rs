@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `run: ls -l`, with a tool named `Bash` | `tool_use` of `Bash` with that command |
 //! | `use: get_weather {"city": "Paris"}` | `tool_use` of that tool with that input |
+//! | several such lines | as many uses of tools at once |
 //! | `tool_choice` `any` or `tool` | `tool_use` with an input made from its schema |
 //! | the result of a tool | a text that repeats its beginning |
 //! | `output_config.format` with a schema | JSON made from the schema |
@@ -16,7 +17,7 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::usage::tokens_of;
+use super::{signature::Signer, usage::tokens_of};
 
 /// The blocks of an answer and why it ends.
 #[derive(Debug, PartialEq)]
@@ -70,21 +71,24 @@ pub(crate) const MODELS: [(&str, &str, &str); 9] = [
 
 /// Answers a valid request; `text` is said in place of an own one,
 /// however long it is.
-pub(crate) fn speak(request: &Value, text: Option<&str>) -> Speech {
+pub(crate) fn speak(request: &Value, text: Option<&str>, signer: &Signer) -> Speech {
     let turn = Turn::of(request);
     let mut content = Vec::new();
     if is_thinking(request) && turn.tool_result.is_none() {
-        content.push(thinking_block(request, &turn));
+        content.push(thinking_block(request, &turn, signer));
     }
-    let tool_use = text.is_none().then(|| tool_use(request, &turn)).flatten();
-    let (block, stop_reason) = match tool_use {
-        Some(tool_use) => (tool_use, "tool_use"),
-        None => (
-            json!({"type": "text", "text": text.map_or_else(|| own_text(request, &turn), str::to_owned)}),
-            "end_turn",
-        ),
+    let tool_uses = match text {
+        Some(_) => Vec::new(),
+        None => tool_uses(request, &turn),
     };
-    content.push(block);
+    let stop_reason = if tool_uses.is_empty() {
+        let text = text.map_or_else(|| own_text(request, &turn), str::to_owned);
+        content.push(json!({"type": "text", "text": text}));
+        "end_turn"
+    } else {
+        content.extend(tool_uses);
+        "tool_use"
+    };
     let speech = Speech {
         content,
         stop_reason,
@@ -136,14 +140,12 @@ impl Turn {
         }
     }
 
-    /// What follows a word of command, to the end of its line.
-    fn command(&self, word: &str) -> Option<&str> {
-        if self.tool_result.is_some() {
-            return None;
-        }
-        self.question
-            .lines()
-            .find_map(|line| Some(line.split_once(word)?.1.trim()))
+    /// What follows a word of command, to the end of its line; each time that
+    /// it is said.
+    fn commands(&self, word: &str) -> impl Iterator<Item = &str> {
+        let is_answered = self.tool_result.is_some();
+        let lines = self.question.lines().filter(move |_| !is_answered);
+        lines.filter_map(move |line| Some(line.split_once(word)?.1.trim()))
     }
 }
 
@@ -167,7 +169,7 @@ fn is_thinking(request: &Value) -> bool {
     )
 }
 
-fn thinking_block(request: &Value, turn: &Turn) -> Value {
+fn thinking_block(request: &Value, turn: &Turn, signer: &Signer) -> Value {
     let thinking = match request["thinking"]["display"].as_str() {
         Some("omitted") => String::new(),
         _ => format!(
@@ -175,29 +177,40 @@ fn thinking_block(request: &Value, turn: &Turn) -> Value {
             quoted(&turn.question)
         ),
     };
-    let signature = format!("Eq{}{}==", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    json!({"type": "thinking", "thinking": thinking, "signature": signature})
+    json!({"type": "thinking", "thinking": thinking, "signature": signer.signature()})
 }
 
-fn tool_use(request: &Value, turn: &Turn) -> Option<Value> {
-    let tools = request["tools"].as_array()?;
+fn tool_uses(request: &Value, turn: &Turn) -> Vec<Value> {
+    let Some(tools) = request["tools"].as_array() else {
+        return Vec::new();
+    };
     let named = |name: &str| tools.iter().find(|tool| tool["name"] == name);
-    if let Some(command) = turn.command("run:")
-        && named("Bash").is_some()
-    {
-        let input = json!({"command": command, "description": "Run the command"});
-        return Some(tool_use_block("Bash", input));
+    let mut uses = Vec::new();
+    if named("Bash").is_some() {
+        uses.extend(turn.commands("run:").map(|command| {
+            let input = json!({"command": command, "description": "Run the command"});
+            tool_use_block("Bash", input)
+        }));
     }
-    if let Some(call) = turn.command("use:") {
+    for call in turn.commands("use:") {
         let (name, input) = call.split_once(' ').unwrap_or((call, ""));
-        let tool = named(name)?;
-        let input =
-            serde_json::from_str(input).unwrap_or_else(|_| made_up(&tool["input_schema"], 0));
-        return Some(tool_use_block(name, input));
+        if let Some(tool) = named(name) {
+            let input =
+                serde_json::from_str(input).unwrap_or_else(|_| made_up(&tool["input_schema"], 0));
+            uses.push(tool_use_block(name, input));
+        }
     }
-    let chosen = match request["tool_choice"]["type"].as_str()? {
+    if uses.is_empty() {
+        uses.extend(forced_tool_use(request, tools));
+    }
+    uses
+}
+
+fn forced_tool_use(request: &Value, tools: &[Value]) -> Option<Value> {
+    let choice = &request["tool_choice"];
+    let chosen = match choice["type"].as_str()? {
         "any" => tools.first(),
-        "tool" => named(request["tool_choice"]["name"].as_str()?),
+        "tool" => tools.iter().find(|tool| tool["name"] == choice["name"]),
         _ => None,
     }?;
     let input = made_up(&chosen["input_schema"], 0);
@@ -217,7 +230,7 @@ fn own_text(request: &Value, turn: &Turn) -> String {
     if let Some(result) = &turn.tool_result {
         return format!("Done. The tool answered: {}", quoted(result));
     }
-    if let Some(text) = turn.command("say:") {
+    if let Some(text) = turn.commands("say:").next() {
         return text.to_owned();
     }
     format!(
@@ -318,7 +331,7 @@ mod tests {
         });
         let fields = request.as_object_mut().unwrap();
         fields.extend(more.as_object().unwrap().clone());
-        speak(&request, None)
+        speak(&request, None, &Signer::new("Eq"))
     }
 
     fn text(speech: &Speech) -> &str {
@@ -344,6 +357,21 @@ mod tests {
         assert_eq!(speech.stop_reason, "tool_use");
         assert_eq!(speech.content[0]["input"]["command"], "ls -l");
         assert_eq!(ask("run: ls -l", json!({})).stop_reason, "end_turn");
+    }
+
+    #[test]
+    fn it_uses_several_tools_at_once() {
+        let tools = json!({"tools": [
+            {"name": "Bash", "input_schema": {}},
+            {"name": "look", "input_schema": {}},
+        ]});
+        let speech = ask(
+            "run: ls\nuse: look {\"at\": 1}\nuse: look {\"at\": 2}",
+            tools,
+        );
+        let inputs: Vec<_> = speech.content.iter().map(|it| &it["input"]).collect();
+        assert_eq!(inputs[0]["command"], "ls");
+        assert_eq!(inputs[1..], [&json!({"at": 1}), &json!({"at": 2})]);
     }
 
     #[test]
