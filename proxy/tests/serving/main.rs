@@ -6,6 +6,7 @@
 mod access;
 mod bedrock;
 mod input;
+mod recorded;
 mod relay;
 mod shutdown;
 mod support;
