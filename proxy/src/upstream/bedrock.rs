@@ -35,7 +35,7 @@ use proto::sync::Provider;
 
 use crate::{
     error::{Error, Kind},
-    index::{AccessKey, BedrockKey, Index},
+    index::{AccessKey, Index},
     settings::{self, Limits},
     tasks::Tasks,
     telemetry::metrics::Metrics,
@@ -95,6 +95,14 @@ struct Destination {
     adapter: Adapter,
 }
 
+/// A question that is on its way.
+struct Asked<'a> {
+    question: &'a Question<'a>,
+    to: Destination,
+    betas: Vec<String>,
+    metrics: &'a Metrics,
+}
+
 impl Bedrock {
     pub fn new(
         settings: &settings::Bedrock,
@@ -144,9 +152,16 @@ impl Bedrock {
             opened,
             model,
         };
-        let mut refused = self.lessons.refused(index, &to.opened.region, &to.model.id);
-        self.converse_until_accepted(question, &to, body, &betas, &mut refused, metrics)
-            .await
+        let asked = Asked {
+            question,
+            to,
+            betas,
+            metrics,
+        };
+        let refused = self
+            .lessons
+            .refused(index, &asked.to.opened.region, &asked.to.model.id);
+        self.until_accepted(&asked, body, refused).await
     }
 
     fn model(&self, index: &Index, asked: &str) -> Result<Model, Error> {
@@ -157,77 +172,64 @@ impl Bedrock {
     }
 
     /// Sends, and sends again without what was refused.
-    async fn converse_until_accepted(
+    async fn until_accepted(
         &self,
-        question: &Question<'_>,
-        to: &Destination,
+        asked: &Asked<'_>,
         mut body: Members,
-        betas: &[String],
-        refused: &mut BTreeSet<Feature>,
-        metrics: &Metrics,
+        mut refused: BTreeSet<Feature>,
     ) -> Result<Answer, Error> {
+        let session_id = asked.question.session_id;
+        let session = Session::new(session_id, Provider::Bedrock);
         let mut learned: Vec<Feature> = Vec::new();
         let mut demotions = 0;
-        for _ in 0..REPETITIONS {
-            let shaped = shape(&body, betas, refused);
-            let error = match self.send(question, to, &shaped, metrics).await {
+        for repetition in 0..=REPETITIONS {
+            let shaped = shape(&body, &asked.betas, &refused);
+            let error = match self.send(asked, &shaped).await {
                 Ok(answer) => {
-                    let (region, model) = (&to.opened.region, &to.model.id);
+                    let (region, model) = (&asked.to.opened.region, &asked.to.model.id);
                     self.lessons.learn(region, model, learned);
-                    self.signatures.served_by_bedrock(question.session_id);
+                    self.signatures.served_by_bedrock(session_id);
                     return Ok(answer);
                 }
+                Err(error) if repetition == REPETITIONS => return Err(error),
                 Err(error) => error,
             };
-            let words = match (error.kind, &error.wording) {
-                (Kind::BedrockInvalid, Some(words)) => words,
-                _ => return Err(error),
+            let Some(words) = error.wording.as_deref() else {
+                return Err(error);
             };
+            if error.kind != Kind::BedrockInvalid {
+                return Err(error);
+            }
             if let Some(complaint) = Complaint::of(words) {
                 let demotion = complaint.demotion(demotions);
                 demotions += 1;
-                let session = Session::new(question.session_id, Provider::Bedrock);
-                if self.signatures.demote(session, &mut body, demotion) {
-                    continue;
+                if !self.signatures.demote(session, &mut body, demotion) {
+                    return Err(error);
                 }
-                return Err(error);
+                continue;
             }
-            let news: Vec<Feature> = features(words, &shaped)
-                .into_iter()
-                .filter(|feature| !refused.contains(feature))
-                .collect();
+            let news = features(words, &shaped);
             refused.extend(news.iter().cloned());
-            let without = shape(&body, betas, refused);
-            if without.left_out == shaped.left_out {
+            if shape(&body, &asked.betas, &refused).left_out == shaped.left_out {
                 return Err(error);
             }
             learned.extend(news);
         }
-        let shaped = shape(&body, betas, refused);
-        self.send(question, to, &shaped, metrics).await
+        Err(Kind::BedrockInvalid.into())
     }
 
-    async fn send(
-        &self,
-        question: &Question<'_>,
-        to: &Destination,
-        shaped: &Shaped,
-        metrics: &Metrics,
-    ) -> Result<Answer, Error> {
-        let Destination {
-            opened,
-            model,
-            adapter,
-        } = to;
-        let client = &opened.client;
+    async fn send(&self, asked: &Asked<'_>, shaped: &Shaped) -> Result<Answer, Error> {
+        let Asked { question, to, .. } = asked;
+        let (client, model) = (&to.opened.client, &to.model);
         if question.is_count {
             return count::ask(client, model, shaped).await;
         }
-        match adapter {
+        match to.adapter {
             Adapter::Invoke => invoke::ask(client, &model.id, shaped, question.is_streaming).await,
             Adapter::Messages => {
-                self.origins
-                    .ask(opened, &model.id, shaped, question.headers)
+                let origins = &self.origins;
+                origins
+                    .ask(&to.opened, &model.id, shaped, question.headers)
                     .await
             }
             Adapter::Converse => {
@@ -236,10 +238,10 @@ impl Bedrock {
                     model,
                     shaped,
                     asked_model: question.model,
-                    message_id: format!("msg_{}", question.request_id.trim_start_matches("req_")),
+                    message_id: question.request_id.replacen("req_", "msg_", 1),
                     is_streaming: question.is_streaming,
                 };
-                call.ask(metrics).await
+                call.ask(asked.metrics).await
             }
         }
     }
@@ -262,10 +264,4 @@ fn read(question: &Question<'_>) -> Result<(Members, Vec<String>), Error> {
         .map(str::trim)
         .chain(inside.iter().map(String::as_str));
     Ok((body, feature::known_to_bedrock(flags)))
-}
-
-/// Whether an access key can reach Bedrock at all is known without opening
-/// anything.
-pub fn has_credential(key: Option<&Arc<BedrockKey>>, use_role: bool) -> bool {
-    key.is_some() || use_role
 }

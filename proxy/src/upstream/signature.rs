@@ -204,7 +204,7 @@ fn demote(body: &mut Members, mut is_meant: impl FnMut(Place, &Value) -> bool) -
             let Value::Array(messages) = messages else {
                 return false;
             };
-            let last = messages.iter().rposition(|it| it["role"] == "assistant");
+            let last = messages.iter().rposition(is_assistants);
             let mut changed = false;
             for (at, message) in messages.iter_mut().enumerate() {
                 if demote_in(message, |block_at, block| is_meant((at, block_at), block)) {
@@ -221,8 +221,16 @@ fn demote(body: &mut Members, mut is_meant: impl FnMut(Place, &Value) -> bool) -
     changed
 }
 
+fn is_assistants(message: &Value) -> bool {
+    text(message, "role") == Some("assistant")
+}
+
+fn text<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.get(name)?.as_str()
+}
+
 fn demote_in(message: &mut Value, mut is_meant: impl FnMut(usize, &Value) -> bool) -> bool {
-    if message["role"] != "assistant" {
+    if !is_assistants(message) {
         return false;
     }
     let Some(Value::Array(blocks)) = message.get_mut("content") else {
@@ -231,20 +239,14 @@ fn demote_in(message: &mut Value, mut is_meant: impl FnMut(usize, &Value) -> boo
     let mut changed = false;
     let mut kept = Vec::with_capacity(blocks.len());
     for (at, block) in std::mem::take(blocks).into_iter().enumerate() {
-        let is_thinking = matches!(
-            block["type"].as_str(),
-            Some("thinking" | "redacted_thinking")
-        );
+        let is_thinking = matches!(text(&block, "type"), Some("thinking" | "redacted_thinking"));
         if !is_thinking || !is_meant(at, &block) {
             kept.push(block);
             continue;
         }
         changed = true;
         // Without words, or with words that nobody can read, nothing is left.
-        if let Some(text) = block["thinking"]
-            .as_str()
-            .filter(|it| !it.trim().is_empty())
-        {
+        if let Some(text) = text(&block, "thinking").filter(|it| !it.trim().is_empty()) {
             kept.push(json!({"type": "text", "text": text}));
         }
     }
@@ -259,7 +261,7 @@ fn demote_in(message: &mut Value, mut is_meant: impl FnMut(usize, &Value) -> boo
 /// When that has become text, this request does without.
 fn leave_thinking_out(body: &mut Members) {
     let thinking: Option<Value> = body.read("thinking");
-    if thinking.is_some_and(|it| it["type"] == "enabled") {
+    if thinking.is_some_and(|it| text(&it, "type") == Some("enabled")) {
         body.remove("thinking");
         // Its edits are about thinking, and refused without it.
         body.edit(
@@ -270,9 +272,7 @@ fn leave_thinking_out(body: &mut Members) {
                 edits.is_some_and(|edits| {
                     let before = edits.len();
                     edits.retain(|it| {
-                        !it["type"]
-                            .as_str()
-                            .is_some_and(|it| it.starts_with("clear_thinking"))
+                        !text(it, "type").is_some_and(|it| it.starts_with("clear_thinking"))
                     });
                     edits.len() < before
                 })

@@ -115,8 +115,11 @@ impl Vault {
             return self.role().await;
         };
         let place = (key.id.clone(), key.version);
+        if let Some(opened) = self.opened.get(&place).await {
+            return Ok(opened);
+        }
         let opening = self.opened.try_get_with(place, self.unseal(key));
-        opening.await.map_err(|closed: Arc<Closed>| {
+        Box::pin(opening).await.map_err(|closed: Arc<Closed>| {
             tracing::error!(
                 bedrock_key_id = &*key.id,
                 access_key_id = &*key.access_key_id,

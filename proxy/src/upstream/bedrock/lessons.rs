@@ -32,8 +32,15 @@ pub struct Lessons {
 
 #[derive(Debug, Default)]
 struct Inner {
-    fresh: HashMap<(Box<str>, Box<str>), Vec<(Feature, Instant)>>,
+    /// By region and model.
+    fresh: HashMap<(Box<str>, Box<str>), Vec<Fresh>>,
     unreported: Vec<Lesson>,
+}
+
+#[derive(Debug)]
+struct Fresh {
+    feature: Feature,
+    at: Instant,
 }
 
 impl Lessons {
@@ -47,8 +54,8 @@ impl Lessons {
         let place = (region.into(), model.into());
         if let Some(fresh) = inner.fresh.get_mut(&place) {
             // From here on control says how long it is remembered.
-            fresh.retain(|(feature, at)| at.elapsed() < KEPT && !refused.contains(feature));
-            refused.extend(fresh.iter().map(|(feature, _)| feature.clone()));
+            fresh.retain(|it| it.at.elapsed() < KEPT && !refused.contains(&it.feature));
+            refused.extend(fresh.iter().map(|it| it.feature.clone()));
             if fresh.is_empty() {
                 inner.fresh.remove(&place);
             }
@@ -70,8 +77,9 @@ impl Lessons {
             });
             let fresh = inner.fresh.entry((region.into(), model.into()));
             let fresh = fresh.or_default();
-            fresh.retain(|(it, _)| *it != feature);
-            fresh.push((feature, Instant::now()));
+            fresh.retain(|it| it.feature != feature);
+            let at = Instant::now();
+            fresh.push(Fresh { feature, at });
             self.learned.notify_one();
         }
     }
