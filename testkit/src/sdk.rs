@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::bedrock;
+
 /// An official SDK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sdk {
@@ -27,6 +29,17 @@ pub struct Target {
     pub api_key: String,
     /// The simulator that answers in the end, to script faults.
     pub simulator_url: String,
+}
+
+/// Two simulators of Bedrock, for AWS's own client.
+#[derive(Debug, Clone)]
+pub struct BedrockTarget {
+    pub http_url: String,
+    /// With API keys, AWS's client wants TLS.
+    pub https_url: String,
+    pub ca_file: PathBuf,
+    /// The only one that both accept signatures for.
+    pub region: String,
 }
 
 const SDK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/sdk");
@@ -81,6 +94,35 @@ impl Sdk {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("NO_PROXY", "127.0.0.1,localhost");
         command
+    }
+}
+
+impl BedrockTarget {
+    /// Runs the checks of boto3 and of the SDK's Bedrock client, with the
+    /// credentials that every simulator accepts, and returns what they printed.
+    ///
+    /// # Errors
+    /// When they cannot be installed, or when a check fails; then the error has
+    /// what was printed.
+    pub async fn check(&self) -> anyhow::Result<String> {
+        let target = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let folder = install("aws")?;
+            let mut command = Command::new(folder.join("bin/python"));
+            command
+                .arg(Path::new(SDK).join("bedrock_checks.py"))
+                .env_clear()
+                .env("HTTP_URL", &target.http_url)
+                .env("HTTPS_URL", &target.https_url)
+                .env("CA_FILE", &target.ca_file)
+                .env("REGION", &target.region)
+                .env("ACCESS_KEY_ID", bedrock::ACCESS_KEY_ID)
+                .env("SECRET_ACCESS_KEY", bedrock::SECRET_ACCESS_KEY)
+                .env("API_KEY", bedrock::API_KEY)
+                .env("PYTHONDONTWRITEBYTECODE", "1");
+            text("the checks", command.output())
+        })
+        .await?
     }
 }
 

@@ -6,6 +6,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+/// The version of the API that AWS's documentation knows.
+const VERSION: &str = "bedrock-2023-05-31";
+
 /// Betas that are accepted unless a test says otherwise.
 const BETAS: [&str; 25] = [
     "compact-2026-01-12",
@@ -41,6 +44,8 @@ const BETAS: [&str; 25] = [
 /// `tools.defer_loading`. `cache_control.scope` is meant wherever it occurs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
+    /// Versions of the API in a body's `anthropic_version`.
+    pub(super) versions: BTreeSet<String>,
     pub(super) betas: BTreeSet<String>,
     /// Accepted although the simulator would refuse them.
     pub(super) accepted_fields: BTreeSet<String>,
@@ -76,6 +81,7 @@ pub enum FieldWording {
 impl Default for Capabilities {
     fn default() -> Self {
         Self {
+            versions: BTreeSet::from([VERSION.to_owned()]),
             betas: BETAS.map(str::to_owned).into(),
             accepted_fields: BTreeSet::new(),
             refused_fields: BTreeSet::new(),
@@ -86,6 +92,13 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
+    /// Accepts this `anthropic_version` as well.
+    #[must_use]
+    pub fn with_version(mut self, version: &str) -> Self {
+        self.versions.insert(version.to_owned());
+        self
+    }
+
     #[must_use]
     pub fn with_beta(mut self, beta: &str) -> Self {
         self.betas.insert(beta.to_owned());

@@ -5,9 +5,6 @@ use serde_json::{Map, Value};
 use super::capability::{BetaWording, Capabilities, FieldWording};
 use crate::simulator::question;
 
-/// The only version of the API that Bedrock speaks.
-const VERSION: &str = "bedrock-2023-05-31";
-
 const MAX_CACHE_MARKS: usize = 4;
 
 /// Who carries the body.
@@ -150,8 +147,8 @@ impl Check<'_> {
             return Ok(());
         }
         match body["anthropic_version"].as_str() {
-            Some(VERSION) => Ok(()),
-            Some(_) => Err(format!("anthropic_version: Input should be '{VERSION}'")),
+            Some(version) if self.capabilities.versions.contains(version) => Ok(()),
+            Some(_) => Err("anthropic_version: Input should be 'bedrock-2023-05-31'".to_owned()),
             None => Err("anthropic_version: Field required".to_owned()),
         }
     }
@@ -430,6 +427,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const VERSION: &str = "bedrock-2023-05-31";
 
     fn body(more: Value) -> Value {
         let mut body = json!({

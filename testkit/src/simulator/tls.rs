@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -12,10 +14,20 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) fn acceptor() -> anyhow::Result<(TlsAcceptor, String)> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    // With one name for both, OpenSSL takes the certificate for its own issuer.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority of the simulator");
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
     let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
+    let mut params = CertificateParams::new(names)?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "localhost");
+    params.use_authority_key_identifier_extension = true;
+    let certificate = params.signed_by(&key, &authority)?;
 
     let key = PrivateKeyDer::try_from(key.serialize_der())
         .map_err(anyhow::Error::msg)
