@@ -256,10 +256,12 @@ impl Check<'_> {
         let messages = body["messages"].as_array().into_iter().flatten();
         for (index, message) in messages.enumerate() {
             let at = format!("messages.{index}");
-            let takes_system = self
+            let has_beta = self
                 .betas
-                .contains(&"mid-conversation-tool-changes-2026-07-01")
-                && !self.is_refused("messages.role.system");
+                .contains(&"mid-conversation-tool-changes-2026-07-01");
+            let system_role = "messages.role.system";
+            let takes_system = !self.is_refused(system_role)
+                && (has_beta || self.capabilities.accepted_fields.contains(system_role));
             if message["role"] == "system" && !takes_system {
                 return Err(format!(
                     "{at}.role: Input should be \"user\" or \"assistant\""

@@ -6,6 +6,7 @@ use std::{fs, process::Command};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+use testkit::bedrock::{self, Operation};
 
 use crate::support::{World, repository};
 
@@ -156,4 +157,28 @@ async fn claude_code_streams_an_answer_with_thinking() -> Result<()> {
         );
     }
     world.until_all_is_counted().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_takes_the_simulated_bedrock_for_the_real_one() -> Result<()> {
+    let simulator = bedrock::Simulator::start().await?;
+    let lines = [
+        ("CLAUDE_CODE_USE_BEDROCK", "1"),
+        ("ANTHROPIC_BEDROCK_BASE_URL", &simulator.url()),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_BEARER_TOKEN_BEDROCK", bedrock::API_KEY),
+    ];
+    let lines = lines.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    for version in VERSIONS {
+        let claude = ClaudeCode::install(version)?;
+        let arguments = ["run: echo made over Bedrock", "--allowedTools", "Bash"];
+        let answer = claude.run(&lines, &arguments).await?;
+        assert!(
+            answer.contains("made over Bedrock"),
+            "Claude Code {version} said {answer}"
+        );
+    }
+    let streamed = |request: &bedrock::Received| request.operation == Operation::InvokeStream;
+    assert!(simulator.received().iter().any(streamed));
+    Ok(())
 }
