@@ -285,15 +285,25 @@ fn canonical(request: &Received, signed_headers: &[&str], body_hash: &str) -> St
         parameters.join("&")
     );
     for name in signed_headers {
-        let values: Vec<_> = request
-            .headers
-            .iter()
-            .filter(|(known, _)| known == name)
-            .map(|(_, value)| value.split_whitespace().collect::<Vec<_>>().join(" "))
+        let values: Vec<_> = values(request, name)
+            .map(|value| value.split_whitespace().collect::<Vec<_>>().join(" "))
             .collect();
         text += &format!("{name}:{}\n", values.join(","));
     }
     text + &format!("\n{}\n{body_hash}", signed_headers.join(";"))
+}
+
+/// What a request says under this name; its host is elsewhere in HTTP/2.
+fn values<'a>(request: &'a Received, name: &str) -> impl Iterator<Item = &'a str> {
+    let name = match name {
+        "host" if request.header("host").is_none() => ":authority",
+        name => name,
+    };
+    let named = request
+        .headers
+        .iter()
+        .filter(move |(known, _)| known == name);
+    named.map(|(_, value)| value.as_str())
 }
 
 /// Encodes a path that is encoded already: all services but S3 want it twice.

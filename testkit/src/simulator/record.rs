@@ -117,6 +117,14 @@ struct Kept {
 impl Received {
     pub(crate) fn new(head: request::Parts, body: Bytes, request_id: String) -> Self {
         let path = head.uri.path_and_query().map(PathAndQuery::as_str);
+        // HTTP/2 has it in place of `host`.
+        let authority = head.uri.authority();
+        let authority = authority.map(|it| (":authority".to_owned(), it.to_string()));
+        let named = head.headers.iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            (name.to_string(), value.into_owned())
+        });
+        let headers = authority.into_iter().chain(named).collect();
         Self {
             request_id,
             operation: Operation::Other,
@@ -124,14 +132,7 @@ impl Received {
             version: head.version,
             path: path.unwrap_or(head.uri.path()).to_owned(),
             method: head.method,
-            headers: head
-                .headers
-                .iter()
-                .map(|(name, value)| {
-                    let value = String::from_utf8_lossy(value.as_bytes());
-                    (name.to_string(), value.into_owned())
-                })
-                .collect(),
+            headers,
             body,
         }
     }
