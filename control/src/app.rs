@@ -10,9 +10,11 @@ use secrecy::ExposeSecret;
 use tokio::{sync::watch, time};
 
 use crate::{
+    bedrock::Bedrock,
     changes::{Head, listener, reader::Reader},
     grpc, http, jobs, ops,
     readiness::Readiness,
+    sealing::Sealer,
     settings::{Pace, Settings},
     store::{Store, migrate::migrate},
     tasks::Tasks,
@@ -79,6 +81,9 @@ impl App {
             sessions: http::Sessions::new(&settings.admin)?,
             logins: http::Logins::default(),
             readiness: readiness.clone(),
+            sealer: Sealer::new(&settings.sealing, &settings.aws),
+            verifier: Bedrock::new(settings.bedrock.bedrock_endpoint.clone()),
+            bedrock: settings.bedrock.clone(),
             public_url: settings.admin.public_url.clone(),
         });
         let (ops_server, ops_handle) =

@@ -5,12 +5,15 @@
 
 mod access_keys;
 mod auth;
+mod bedrock_keys;
 mod body;
 mod console;
 mod error;
 mod head;
 mod health;
 mod hs256;
+mod model_capabilities;
+mod model_mappings;
 mod observe;
 mod openapi;
 mod page;
@@ -33,7 +36,7 @@ use proto::access_key::Hasher;
 use utoipa_actix_web::{AppExt, scope, service_config::ServiceConfig};
 
 pub use self::{auth::Sessions, openapi::document, session::Logins};
-use crate::{readiness::Readiness, store::Store};
+use crate::{bedrock::Bedrock, readiness::Readiness, sealing::Sealer, settings, store::Store};
 
 /// Requests are small; larger ones are refused before they are read.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -52,6 +55,10 @@ pub struct State {
     pub sessions: Sessions,
     pub logins: Logins,
     pub readiness: Readiness,
+    /// None: no credential can be registered.
+    pub sealer: Option<Sealer>,
+    pub verifier: Bedrock,
+    pub bedrock: settings::Bedrock,
     /// Where developers reach the proxies.
     pub public_url: String,
 }
@@ -114,6 +121,7 @@ fn routes(config: &mut ServiceConfig<'_>) {
                 .service(users::create)
                 .service(users::read)
                 .service(users::change)
+                .service(users::route)
                 .service(users::delete)
                 .service(users::deactivate)
                 .service(users::reactivate)
@@ -121,6 +129,17 @@ fn routes(config: &mut ServiceConfig<'_>) {
                 .service(access_keys::issue)
                 .service(access_keys::revoke)
                 .service(access_keys::rotate)
+                .service(bedrock_keys::register)
+                .service(bedrock_keys::read)
+                .service(bedrock_keys::delete)
+                .service(model_mappings::list)
+                .service(model_mappings::create)
+                .service(model_mappings::read)
+                .service(model_mappings::change)
+                .service(model_mappings::delete)
+                .service(model_capabilities::list)
+                .service(model_capabilities::delete)
+                .service(model_capabilities::delete_all)
                 .service(usage::read)
                 .service(proxies::list),
         );

@@ -11,7 +11,7 @@ use crate::{
     changes::HeadWatch,
     fleet::Fleet,
     settings::Pace,
-    store::{self, Store, access_keys, changes, proxies, usage},
+    store::{self, Store, access_keys, changes, model_capabilities, proxies, usage},
     tasks::Tasks,
     telemetry::metrics,
 };
@@ -30,6 +30,13 @@ const MAX_EXPIRED_AT_ONCE: i64 = 500;
 pub fn start(tasks: &Tasks, store: &Store, pace: &Pace, usage_retention_days: u32) {
     let retention = TimeDelta::days(usage_retention_days.into());
     repeat(tasks, "revoke_expired", pace.expiry, store, revoke_expired);
+    repeat(
+        tasks,
+        "forget_capabilities",
+        pace.expiry,
+        store,
+        forget_capabilities,
+    );
     repeat(
         tasks,
         "measure_proxies",
@@ -118,6 +125,16 @@ async fn revoke_expired(store: Store) -> store::Result<()> {
         .await?;
     if revoked > 0 {
         tracing::info!(access_keys = revoked, "access_keys.expired");
+    }
+    Ok(())
+}
+
+/// What Bedrock has refused a while ago is tried again.
+async fn forget_capabilities(store: Store) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    let forgotten = model_capabilities::forget_expired(&mut connection).await?;
+    if forgotten > 0 {
+        tracing::info!(model_capabilities = forgotten, "model_capabilities.expired");
     }
     Ok(())
 }

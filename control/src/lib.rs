@@ -40,6 +40,11 @@ pub mod fleet;
 pub mod grpc;
 
 pub mod ingest;
+pub mod lessons;
+
+pub mod bedrock;
+pub mod region;
+pub mod sealing;
 
 pub mod jobs;
 

@@ -21,7 +21,7 @@ const BAD_SETTING: u8 = 78;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = match settings::read() {
+    let cli = match settings::read().await {
         Ok(cli) => cli,
         Err(Unusable::Asked(help)) => {
             let _closed = help.print();

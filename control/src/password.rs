@@ -28,12 +28,33 @@ pub struct Malformed;
 /// # Errors
 /// When the system has no randomness for the salt.
 pub fn hash(password: &SecretString) -> anyhow::Result<String> {
-    // OWASP's first choice of parameters that need little memory.
-    let params = Params::new(19_456, 2, 1, None).map_err(|error| anyhow::anyhow!("{error}"))?;
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+    argon2()?
         .hash_password(password.expose_secret().as_bytes())
         .map(|hash| hash.to_string())
         .map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))
+}
+
+/// Hashes a password that is kept elsewhere as it is, always to the same: every
+/// replica and every start must agree, because sessions are tied to the hash.
+/// Such a hash is not written down, so that it needs no salt of its own.
+///
+/// # Errors
+/// Never in practice.
+pub fn hash_of_known(password: &SecretString) -> anyhow::Result<String> {
+    let password = password.expose_secret().as_bytes();
+    let salt = Sha256::new_with_prefix("claude-code-proxy: salt")
+        .chain_update(password)
+        .finalize();
+    argon2()?
+        .hash_password_with_salt(password, &salt)
+        .map(|hash| hash.to_string())
+        .map_err(|error| anyhow::anyhow!("cannot hash the password: {error}"))
+}
+
+/// OWASP's first choice of parameters that need little memory.
+fn argon2() -> anyhow::Result<Argon2<'static>> {
+    let params = Params::new(19_456, 2, 1, None).map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
 impl PasswordHash {

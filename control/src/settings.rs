@@ -2,17 +2,26 @@
 //!
 //! `--help` is the manual. A value that does not parse ends the process before
 //! a port is bound, with one line that names the variable and never shows a
-//! secret. Nothing else reads the environment.
+//! secret. What a variable `…_ARN` names is fetched from Secrets Manager and
+//! checked like a value that was given. Nothing else reads the environment.
 
 use std::{error::Error, fmt, fs, net::SocketAddr, slice, str::FromStr, time::Duration};
 
+use aws::{
+    Aws,
+    settings::{Found, Reason, arn},
+};
 use clap::{
-    Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{password::PasswordHash, store::DatabaseUrl};
+use crate::{
+    password::{self, PasswordHash},
+    region::is_region,
+    store::DatabaseUrl,
+};
 
 /// A shorter secret could be guessed from one value made with it.
 const MIN_SECRET_CHARS: usize = 16;
@@ -61,8 +70,21 @@ pub struct Settings {
     pub admin: Admin,
 
     /// The secret under which access keys are hashed; the proxies need the same.
-    #[arg(long, env = "PROXY_KEY_HASHER_SECRET", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "PROXY_KEY_HASHER_SECRET", hide_env_values = true, value_parser = secret,
+          required = false, required_unless_present = "key_hasher_secret_arn")]
     pub key_hasher_secret: SecretString,
+
+    /// Where PROXY_KEY_HASHER_SECRET is kept in Secrets Manager. This and every
+    /// other secret that an `…_ARN` names is a text, or a JSON object with one
+    /// member.
+    #[arg(long, env = "PROXY_KEY_HASHER_SECRET_ARN", conflicts_with = "key_hasher_secret", value_parser = arn)]
+    pub key_hasher_secret_arn: Option<String>,
+
+    #[command(flatten)]
+    pub sealing: Sealing,
+
+    #[command(flatten)]
+    pub bedrock: Bedrock,
 
     /// Usage older than this is dropped, whole months at a time.
     #[arg(long, env = "PROXY_USAGE_RETENTION_DAYS", default_value_t = 400,
@@ -72,6 +94,10 @@ pub struct Settings {
     /// Not for operators: tests are in a hurry.
     #[arg(skip)]
     pub pace: Pace,
+
+    /// Not for operators, who set the AWS SDK's own variables.
+    #[arg(skip)]
+    pub aws: Aws,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -80,8 +106,19 @@ pub struct Database {
     /// and `postgresql+asyncpg://` are understood too. `?sslmode=` is `disable`,
     /// `prefer` (when not given), `require`, or `verify-full`, which checks the
     /// server's certificate; `&sslrootcert=` is a PEM file with who may sign it.
-    #[arg(long, env = "PROXY_DATABASE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "PROXY_DATABASE_URL",
+        hide_env_values = true,
+        required = false,
+        required_unless_present = "database_url_arn"
+    )]
     pub database_url: DatabaseUrl,
+
+    /// Where PROXY_DATABASE_URL is kept in Secrets Manager, as such or as RDS
+    /// writes it: `username`, `password`, `host`, `port`, `dbname`.
+    #[arg(long, env = "PROXY_DATABASE_URL_ARN", conflicts_with = "database_url", value_parser = arn)]
+    pub database_url_arn: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -103,8 +140,13 @@ pub struct Listeners {
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
     /// The token that proxies present.
-    #[arg(long, env = "PROXY_SYNC_TOKEN", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "PROXY_SYNC_TOKEN", hide_env_values = true, value_parser = secret,
+          required = false, required_unless_present = "sync_token_arn")]
     pub sync_token: SecretString,
+
+    /// Where PROXY_SYNC_TOKEN is kept in Secrets Manager.
+    #[arg(long, env = "PROXY_SYNC_TOKEN_ARN", conflicts_with = "sync_token", value_parser = arn)]
+    pub sync_token_arn: Option<String>,
 
     /// PEM file: our certificate and its chain. With it gRPC is TLS.
     #[arg(long, env = "PROXY_SYNC_TLS_CERT", requires = "sync_tls_key", value_parser = pem_file)]
@@ -124,21 +166,72 @@ pub struct Sync {
 #[derive(Debug, Clone, Args)]
 pub struct Admin {
     /// The administrator's name.
-    #[arg(long, env = "PROXY_ADMIN_USERNAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, env = "PROXY_ADMIN_USERNAME", value_parser = clap::builder::NonEmptyStringValueParser::new(),
+          required = false, required_unless_present = "admin_credentials_arn")]
     pub admin_username: String,
 
     /// The administrator's password as `claude-code-control hash-password` prints
     /// it (Argon2id). A SHA-256 in hexadecimal is accepted, but easily guessed.
-    #[arg(long, env = "PROXY_ADMIN_PASSWORD_HASH", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "PROXY_ADMIN_PASSWORD_HASH",
+        hide_env_values = true,
+        required = false,
+        required_unless_present = "admin_credentials_arn"
+    )]
     pub admin_password_hash: PasswordHash,
 
+    /// Where the administrator's name and password are kept in Secrets Manager: a
+    /// JSON object with `username`, and `password_hash` or `password`.
+    #[arg(long, env = "PROXY_ADMIN_CREDENTIALS_ARN", value_parser = arn,
+          conflicts_with_all = ["admin_username", "admin_password_hash"])]
+    pub admin_credentials_arn: Option<String>,
+
     /// The secret that signs sessions.
-    #[arg(long, env = "PROXY_JWT_SECRET", hide_env_values = true, value_parser = secret)]
+    #[arg(long, env = "PROXY_JWT_SECRET", hide_env_values = true, value_parser = secret,
+          required = false, required_unless_present = "jwt_secret_arn")]
     pub jwt_secret: SecretString,
+
+    /// Where PROXY_JWT_SECRET is kept in Secrets Manager.
+    #[arg(long, env = "PROXY_JWT_SECRET_ARN", conflicts_with = "jwt_secret", value_parser = arn)]
+    pub jwt_secret_arn: Option<String>,
 
     /// Where developers reach the proxies; the console prints it.
     #[arg(long, env = "PROXY_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_parser = http_url)]
     pub public_url: String,
+}
+
+/// With what credentials for Bedrock are sealed. With neither, none can be
+/// registered.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Sealing {
+    /// The KMS key (id, ARN or alias) that credentials for Bedrock are sealed with.
+    #[arg(long, env = "PROXY_KMS_KEY_ID", conflicts_with = "local_encryption_key",
+          value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub kms_key_id: Option<String>,
+
+    /// Seals without KMS, for development; the proxies need the same.
+    #[arg(long, env = "PROXY_LOCAL_ENCRYPTION_KEY", hide_env_values = true, value_parser = secret)]
+    pub local_encryption_key: Option<SecretString>,
+}
+
+/// How Bedrock is reached.
+#[derive(Debug, Clone, Args)]
+pub struct Bedrock {
+    /// The region of credentials that are registered without one; the proxies need
+    /// the same.
+    #[arg(long, env = "PROXY_BEDROCK_REGION", default_value = "ap-northeast-2", value_parser = region)]
+    pub bedrock_region: String,
+
+    /// Whether the proxies may use their own AWS role where a key has no
+    /// credential; then users may be routed to Bedrock only without any. Set it as
+    /// for the proxies.
+    #[arg(long, env = "PROXY_BEDROCK_USE_ROLE", default_value_t = false, action = ArgAction::Set)]
+    pub bedrock_use_role: bool,
+
+    /// Where Bedrock is, if not at AWS: asked when a credential is to be verified.
+    #[arg(long, env = "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", value_parser = http_url)]
+    pub bedrock_endpoint: Option<String>,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -223,17 +316,60 @@ pub enum Unusable {
     Invalid(String),
 }
 
-/// Reads the command line and the environment.
+/// Reads the command line, the environment, and the secrets that these name.
 ///
 /// # Errors
 /// With the text to print instead of running.
-pub fn read() -> Result<Cli, Unusable> {
+pub async fn read() -> Result<Cli, Unusable> {
     let mut command = Cli::command();
     command.build();
-    command
+    let matches = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .map_err(|error| explain(error, &command))?;
+    let aws = Aws::default();
+    let mut command = aws::settings::fill(command, &matches, &aws, stored)
+        .await
+        .map_err(|error| Unusable::Invalid(error.to_string()))?;
+    let mut cli = command
         .try_get_matches_from_mut(std::env::args_os())
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| explain(error, &command))
+        .map_err(|error| explain(error, &command))?;
+    if let Command::Serve(settings) = &mut cli.command {
+        settings.aws = aws;
+    }
+    Ok(cli)
+}
+
+/// What a stored secret stands for, where it is more than one value.
+fn stored(variable: &str, secret: &SecretString) -> Option<Result<Vec<Found>, Reason>> {
+    match variable {
+        "PROXY_ADMIN_CREDENTIALS_ARN" => Some(administrator(secret)),
+        "PROXY_DATABASE_URL_ARN" => aws::settings::database_url(secret)
+            .map(|url| Ok(vec![("PROXY_DATABASE_URL".to_owned(), url?)])),
+        _ => None,
+    }
+}
+
+fn administrator(secret: &SecretString) -> Result<Vec<Found>, Reason> {
+    use aws::settings::{object, text};
+    let object = object(secret).ok_or("the secret is not a JSON object")?;
+    let username = text(&object, "username").ok_or("the secret has no username")?;
+    let password_hash = match (text(&object, "password_hash"), text(&object, "password")) {
+        (Some(hash), _) => hash.to_owned(),
+        (None, Some(password)) => password::hash_of_known(&SecretString::from(password))
+            .map_err(|error| error.to_string())?,
+        (None, None) => return Err("the secret has neither password_hash nor password".to_owned()),
+    };
+    Ok(vec![
+        (
+            "PROXY_ADMIN_USERNAME".to_owned(),
+            SecretString::from(username),
+        ),
+        (
+            "PROXY_ADMIN_PASSWORD_HASH".to_owned(),
+            SecretString::from(password_hash),
+        ),
+    ])
 }
 
 /// clap names the flag, and shows the value; operators set variables, and values
@@ -263,6 +399,17 @@ fn explain(error: clap::Error, command: &clap::Command) -> Unusable {
     }
     if error.kind() == ErrorKind::MissingRequiredArgument {
         return Unusable::Invalid(format!("{names}: must be set; see --help"));
+    }
+    if error.kind() == ErrorKind::ArgumentConflict {
+        let others = match error.get(ContextKind::PriorArg) {
+            Some(ContextValue::String(flag)) => slice::from_ref(flag),
+            Some(ContextValue::Strings(flags)) => flags,
+            _ => &[],
+        };
+        let others = others.iter().filter_map(|flag| arg(command, flag));
+        let others: Vec<String> = others.filter_map(variable).collect();
+        let others = others.join(", ");
+        return Unusable::Invalid(format!("{names}: cannot be set together with {others}"));
     }
     let reason = error
         .source()
@@ -303,6 +450,13 @@ fn secret(text: &str) -> Result<SecretString, String> {
         ));
     }
     Ok(SecretString::from(text))
+}
+
+fn region(text: &str) -> Result<String, &'static str> {
+    match is_region(text) {
+        true => Ok(text.to_owned()),
+        false => Err("is not the name of an AWS region, such as ap-northeast-2"),
+    }
 }
 
 fn pem_file(path: &str) -> Result<Pem, String> {

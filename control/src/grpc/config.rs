@@ -21,6 +21,7 @@ use crate::{
         HeadWatch, Position,
         reader::{self, Next, Reader},
     },
+    lessons,
     settings::Pace,
     store::{Store, proxies},
     tasks::Tasks,
@@ -103,6 +104,9 @@ impl ConfigService for Service {
         let caller = Caller::new(request.get_ref().node.as_ref())?;
         let address = caller::address(&request);
         let report = request.into_inner();
+        let mut connection = self.store.connection().await?;
+        // First: a proxy that is not answered tells its lessons again.
+        lessons::learn(&mut connection, &report.lessons).await?;
         let applied = report.applied.as_ref().and_then(Position::from_wire);
         let report = proxies::Report {
             instance_id: caller.instance_id,
@@ -116,7 +120,6 @@ impl ConfigService for Service {
             usage_dropped: saturated(report.usage_dropped),
             active_streams: saturated(report.active_streams),
         };
-        let mut connection = self.store.connection().await?;
         proxies::upsert(&mut connection, &report).await?;
         Ok(Response::new(ReportResponse {}))
     }

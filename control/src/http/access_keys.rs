@@ -18,6 +18,7 @@ use super::{
 };
 use crate::store::{
     access_keys::{self, AccessKey, AccessKeyStatus, NewAccessKey},
+    bedrock_keys,
     users::{self, UserStatus},
 };
 
@@ -124,7 +125,8 @@ pub(super) async fn issue(
 
 /// Revoke an access key
 ///
-/// It is refused by every connected proxy within a second.
+/// It is refused by every connected proxy within a second. Its credential for
+/// Bedrock is erased.
 #[utoipa::path(
     operation_id = "revoke_access_key",
     tag = "access keys",
@@ -159,8 +161,8 @@ pub(super) async fn revoke(
 
 /// Rotate an access key
 ///
-/// Answers a new key with the name and the end of the old one, which works on
-/// for the grace period.
+/// Answers a new key with the name, the end and the credential for Bedrock of
+/// the old one, which works on for the grace period.
 #[utoipa::path(
     operation_id = "rotate_access_key",
     tag = "access keys",
@@ -199,13 +201,20 @@ pub(super) async fn rotate(
             if status != AccessKeyStatus::Active || is_over {
                 return Err(Code::AccessKeyNotActive.into());
             }
+            let name = old.name.as_deref();
+            let new = insert(connection, &state.hasher, old.user_id, name, old.expires_at).await?;
+            // Before the old key ends, because its credential ends with it.
+            let new_id = new.access_key.id;
+            bedrock_keys::carry_over(connection, old_id, new_id).await?;
             if grace_seconds == 0 {
                 access_keys::revoke(connection, old_id).await?;
             } else {
                 access_keys::retire(connection, old_id, grace_seconds).await?;
             }
-            let name = old.name.as_deref();
-            insert(connection, &state.hasher, old.user_id, name, old.expires_at).await
+            Ok::<_, Error>(IssuedAccessKey {
+                access_key: found(connection, new_id).await?,
+                ..new
+            })
         })
         .await?;
     tracing::info!(
@@ -243,7 +252,10 @@ async fn insert(
     })
 }
 
-async fn found(connection: &mut AsyncPgConnection, id: Uuid) -> Result<AccessKey, Error> {
+pub(super) async fn found(
+    connection: &mut AsyncPgConnection,
+    id: Uuid,
+) -> Result<AccessKey, Error> {
     access_keys::find(connection, id)
         .await?
         .ok_or_else(|| Code::AccessKeyNotFound.into())
@@ -251,7 +263,7 @@ async fn found(connection: &mut AsyncPgConnection, id: Uuid) -> Result<AccessKey
 
 /// Holds the user's status until the transaction ends: a key must not appear
 /// while its user is being deleted.
-async fn active_user(connection: &mut AsyncPgConnection, id: Uuid) -> Result<(), Error> {
+pub(super) async fn active_user(connection: &mut AsyncPgConnection, id: Uuid) -> Result<(), Error> {
     match users::lock(connection, id).await? {
         None => Err(Code::UserNotFound.into()),
         Some(UserStatus::Inactive) => Err(Code::UserNotActive.into()),

@@ -17,25 +17,50 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Body<T>(pub(super) T);
 
+/// A body that holds secrets: what is wrong with it is said without repeating
+/// any of it.
+pub(super) struct Confidential<T>(pub(super) T);
+
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = Bytes::from_request(request, payload);
-        Box::pin(async move {
-            let bytes = time::timeout(READ_TIMEOUT, bytes)
-                .await
-                .map_err(|_elapsed| Code::BodyTooSlow)?
-                .map_err(|error| unreadable(&error))?;
-            let json = match bytes.trim_ascii() {
-                b"" => b"{}",
-                json => json,
-            };
-            serde_json::from_slice(json)
-                .map(Self)
-                .map_err(|error| Error::with_message(Code::InvalidBody, error.to_string()))
-        })
+        let parsed = parse(request, payload, serde_json::Error::to_string);
+        Box::pin(async { parsed.await.map(Self) })
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Confidential<T> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let parsed = parse(request, payload, |error| {
+            let (line, column) = (error.line(), error.column());
+            format!("The body is not what is expected at line {line} column {column}.")
+        });
+        Box::pin(async { parsed.await.map(Self) })
+    }
+}
+
+fn parse<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    describe: fn(&serde_json::Error) -> String,
+) -> impl Future<Output = Result<T, Error>> + 'static {
+    let bytes = Bytes::from_request(request, payload);
+    async move {
+        let bytes = time::timeout(READ_TIMEOUT, bytes)
+            .await
+            .map_err(|_elapsed| Code::BodyTooSlow)?
+            .map_err(|error| unreadable(&error))?;
+        let json = match bytes.trim_ascii() {
+            b"" => b"{}",
+            json => json,
+        };
+        serde_json::from_slice(json)
+            .map_err(|error| Error::with_message(Code::InvalidBody, describe(&error)))
     }
 }
 
@@ -77,6 +102,21 @@ pub(super) fn prose(field: &str, text: &str, max_chars: usize) -> Result<Option<
         return Err(unfit(field, "must not have the character NUL"));
     }
     short(field, text, max_chars).map(Some)
+}
+
+/// A text for a program: printable ASCII without spaces, and there is something.
+pub(super) fn token<'a>(field: &str, text: &'a str, max_chars: usize) -> Result<&'a str, Error> {
+    if text.is_empty() {
+        return Err(unfit(field, "must not be empty"));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(unfit(field, "must be ASCII without spaces"));
+    }
+    if text.len() > max_chars {
+        let reason = format!("must have at most {max_chars} characters");
+        return Err(unfit(field, &reason));
+    }
+    Ok(text)
 }
 
 fn short(field: &str, text: &str, max_chars: usize) -> Result<String, Error> {

@@ -39,7 +39,7 @@ macro_rules! codes {
             }
 
             /// What to do, unless the case has more to say.
-            fn message(self) -> &'static str {
+            pub(super) fn message(self) -> &'static str {
                 match self { $(Self::$variant => $message),* }
             }
         }
@@ -55,15 +55,29 @@ codes! {
     RouteNotFound = 404 "There is no such route; GET /openapi.json lists them."
     UserNotFound = 404 "There is no such user, or it was deleted."
     AccessKeyNotFound = 404 "There is no such access key."
+    BedrockKeyNotFound = 404 "The access key has no credential for Bedrock."
+    ModelMappingNotFound = 404 "There is no such model mapping."
+    ModelCapabilityNotFound = 404 "There is no such capability; it may have expired."
     MethodNotAllowed = 405 "This route has other methods; see the Allow header."
     BodyTooSlow = 408 "The request's body did not arrive within 30 seconds."
     UserNotActive = 409 "The user is not active; reactivate it first."
     UserAlreadyActive = 409 "The user is active already."
     AccessKeyAlreadyRevoked = 409 "The access key is revoked already."
     AccessKeyNotActive = 409 "Only an active access key can be rotated; issue a new one."
+    NoAccessKeys = 409 "The user has no working access key; issue one and register a Bedrock key first."
+    MissingBedrockKeys = 409 "Not every working access key of the user has a Bedrock key; register them first."
+    ModelMappingExists = 409 "There is a mapping for this claude_model already; change that."
+    TooManyModelMappings = 409 "There are 1000 model mappings; delete some first."
     BodyTooLarge = 413 "The request's body is larger than 1 MiB."
+    BedrockKeyRefused = 422 "Bedrock does not accept this credential."
+    BedrockRegionWrong = 422 "Bedrock is not in this region, or the credential is not for it."
+    BedrockModelNotEnabled = 422 "The account cannot use the model in this region."
+    BedrockRequestRefused = 422 "Bedrock refused the request with which the credential was to be verified."
+    BedrockUnreachable = 422 "Bedrock did not answer; try again, or register without verifying."
     TooManyAttempts = 429 "Too many failed logins; wait a minute."
     Internal = 500 "Something is wrong with control; its log says what."
+    SealingNotConfigured = 503 "Set PROXY_KMS_KEY_ID or PROXY_LOCAL_ENCRYPTION_KEY for control and the proxies."
+    KmsUnavailable = 503 "KMS gave no data key to seal with, so nothing was stored; control's log says why."
     LoginsBusy = 503 "Too many logins are waiting to be checked; try again."
     Starting = 503 "Control is waiting for its database; try again."
     DatabaseUnavailable = 503 "The database cannot be used now; try again."

@@ -1,6 +1,6 @@
 //! `/admin/users`.
 
-use actix_web::{HttpResponse, delete, get, patch, post, web};
+use actix_web::{HttpResponse, delete, get, patch, post, put, web};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +17,7 @@ use crate::{
     page::Cursor,
     store::{
         access_keys,
-        users::{self, Filter, NewUser, User, UserPatch, UserStatus},
+        users::{self, Filter, NewUser, RoutingStrategy, User, UserPatch, UserStatus},
     },
 };
 
@@ -67,6 +67,12 @@ struct ChangeUser {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, max_length = 2000)]
     description: Option<Option<String>>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Route {
+    routing_strategy: RoutingStrategy,
 }
 
 /// List users
@@ -192,6 +198,50 @@ pub(super) async fn change(
     Ok(HttpResponse::Ok().json(found(&mut connection, *user_id).await?))
 }
 
+/// Choose where a user's requests go
+///
+/// Bedrock only needs a credential for Bedrock at each working access key,
+/// unless the proxies may use their own role.
+#[utoipa::path(
+    operation_id = "route_user",
+    tag = "users",
+    request_body = Route,
+    responses(
+        (status = 200, description = "The changed user", body = User),
+        (status = 404, description = "No such user", body = ErrorBody),
+        (status = 409, description = "Access keys or credentials are missing", body = ErrorBody),
+    )
+)]
+#[put("/users/{user_id}/routing-strategy")]
+pub(super) async fn route(
+    state: web::Data<State>,
+    user_id: web::Path<Uuid>,
+    Body(Route { routing_strategy }): Body<Route>,
+) -> Result<HttpResponse, Error> {
+    let user_id = *user_id;
+    let mut connection = state.store.connection().await?;
+    let user = connection
+        .transaction(async |connection| {
+            users::lock(connection, user_id)
+                .await?
+                .ok_or(Code::UserNotFound)?;
+            if routing_strategy == RoutingStrategy::BedrockOnly {
+                let (working, equipped) = access_keys::working_of_user(connection, user_id).await?;
+                if working == 0 {
+                    return Err(Code::NoAccessKeys.into());
+                }
+                if equipped < working && !state.bedrock.bedrock_use_role {
+                    return Err(Code::MissingBedrockKeys.into());
+                }
+            }
+            users::set_routing_strategy(connection, user_id, routing_strategy).await?;
+            found(connection, user_id).await
+        })
+        .await?;
+    tracing::info!(%user_id, ?routing_strategy, "user.routed");
+    Ok(HttpResponse::Ok().json(user))
+}
+
 /// Delete a user
 ///
 /// Its access keys are revoked; its usage stays.
@@ -226,7 +276,8 @@ pub(super) async fn delete(
 
 /// Deactivate a user
 ///
-/// Its access keys are refused until it is reactivated.
+/// Its access keys are refused until it is reactivated; their credentials for
+/// Bedrock are erased.
 #[utoipa::path(
     operation_id = "deactivate_user",
     tag = "users",

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, dsl::now, prelude::*,
-    result::DatabaseErrorKind,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
@@ -54,20 +53,10 @@ pub struct NewModelMapping<'a> {
 #[derive(Debug, Default, AsChangeset)]
 #[diesel(table_name = model_mappings)]
 pub struct ModelMappingPatch<'a> {
-    pub claude_model: Option<&'a str>,
     pub bedrock_model: Option<&'a str>,
     pub bedrock_api: Option<Option<BedrockApi>>,
     pub description: Option<Option<&'a str>>,
     pub is_active: Option<bool>,
-}
-
-/// Whether the row could be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    Yes,
-    /// Another mapping has this `claude_model`.
-    Duplicate,
-    NotFound,
 }
 
 /// By the name that clients use.
@@ -117,38 +106,30 @@ pub async fn bedrock_model(
     Ok(model)
 }
 
+/// False when there is a mapping for the same model.
 pub async fn insert(
     connection: &mut AsyncPgConnection,
     mapping: &NewModelMapping<'_>,
-) -> Result<Written> {
+) -> Result<bool> {
     let inserted = diesel::insert_into(model_mappings::table)
         .values(mapping)
         .on_conflict_do_nothing()
         .execute(connection)
         .await?;
-    Ok(match inserted {
-        0 => Written::Duplicate,
-        _ => Written::Yes,
-    })
+    Ok(inserted > 0)
 }
 
+/// False when there is no such mapping.
 pub async fn patch(
     connection: &mut AsyncPgConnection,
     id: Uuid,
     patch: &ModelMappingPatch<'_>,
-) -> Result<Written> {
+) -> Result<bool> {
     let changed = diesel::update(model_mappings::table.find(id))
         .set((patch, model_mappings::updated_at.eq(now)))
         .execute(connection)
-        .await;
-    match changed {
-        Ok(0) => Ok(Written::NotFound),
-        Ok(_) => Ok(Written::Yes),
-        Err(diesel::result::Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {
-            Ok(Written::Duplicate)
-        }
-        Err(error) => Err(error.into()),
-    }
+        .await?;
+    Ok(changed > 0)
 }
 
 /// False when there was none.

@@ -19,6 +19,7 @@ const PROXIES_CONNECTED: &str = "control_proxies_connected";
 const PROXIES_BEHIND: &str = "control_proxies_behind";
 const INGEST_EVENTS: &str = "control_ingest_events_total";
 const INGEST_DURATION: &str = "control_ingest_duration_seconds";
+const LESSONS: &str = "control_lessons_total";
 const HTTP_REQUESTS: &str = "control_http_requests_total";
 const HTTP_DURATION: &str = "control_http_request_duration_seconds";
 const LOGINS: &str = "control_logins_total";
@@ -70,6 +71,11 @@ pub(super) fn describe() {
         INGEST_DURATION,
         Unit::Seconds,
         "Time to store one batch of usage events"
+    );
+    describe_counter!(
+        LESSONS,
+        Unit::Count,
+        "What proxies have learned of Bedrock, by result: new, known, ignored"
     );
     describe_counter!(
         HTTP_REQUESTS,
@@ -137,6 +143,12 @@ pub fn ingested(new: u64, duplicate: u64, rejected: u64, duration: Duration) {
     counter!(INGEST_EVENTS, "result" => "duplicate").increment(duplicate);
     counter!(INGEST_EVENTS, "result" => "rejected").increment(rejected);
     histogram!(INGEST_DURATION).record(duration);
+}
+
+pub fn lessons(new: u64, known: u64, ignored: u64) {
+    counter!(LESSONS, "result" => "new").increment(new);
+    counter!(LESSONS, "result" => "known").increment(known);
+    counter!(LESSONS, "result" => "ignored").increment(ignored);
 }
 
 pub fn http(method: &'static str, route: String, status: u16, duration: Duration) {

@@ -23,9 +23,11 @@ async fn every_route_but_the_public_ones_refuses_without_a_token() {
             continue;
         }
         let id = uuid::Uuid::new_v4().to_string();
-        let path = path
-            .replace("{user_id}", &id)
-            .replace("{access_key_id}", &id);
+        let path: Vec<&str> = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { &id } else { part })
+            .collect();
+        let path = path.join("/");
         assert!(!path.contains('{'), "{path}");
         for method in item.as_object().unwrap().keys() {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
@@ -42,7 +44,7 @@ async fn every_route_but_the_public_ones_refuses_without_a_token() {
             count += 1;
         }
     }
-    assert!(count >= 13, "{count}");
+    assert!(count >= 25, "{count}");
     app.get("/admin/users").await.body["items"]
         .as_array()
         .unwrap();

@@ -5,9 +5,12 @@ pub mod proxy;
 
 use std::time::Duration;
 
+use aws::Aws;
 use control::{
     app::{App, Running},
-    settings::{Admin, Database as DatabaseSettings, Listeners, Pace, Settings, Sync},
+    settings::{
+        Admin, Bedrock, Database as DatabaseSettings, Listeners, Pace, Sealing, Settings, Sync,
+    },
 };
 use reqwest::{Method, StatusCode, header};
 use secrecy::SecretString;
@@ -19,6 +22,7 @@ pub const USERNAME: &str = "admin";
 pub const PASSWORD: &str = "correct horse battery staple";
 pub const SYNC_TOKEN: &str = "a token between the processes";
 pub const HASHER_SECRET: &str = "the secret of the hasher";
+pub const LOCAL_KEY: &str = "the key that wraps data keys";
 
 /// Nothing here may take longer; what does hangs.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,6 +49,7 @@ pub fn settings(url: &str) -> Settings {
     Settings {
         database: DatabaseSettings {
             database_url: url.parse().unwrap(),
+            database_url_arn: None,
         },
         listeners: Listeners {
             admin_addr: any_port,
@@ -53,6 +58,7 @@ pub fn settings(url: &str) -> Settings {
         },
         sync: Sync {
             sync_token: SecretString::from(SYNC_TOKEN),
+            sync_token_arn: None,
             sync_tls_cert: None,
             sync_tls_key: None,
             sync_tls_ca: None,
@@ -60,12 +66,26 @@ pub fn settings(url: &str) -> Settings {
         admin: Admin {
             admin_username: USERNAME.to_owned(),
             admin_password_hash: sha256(PASSWORD).parse().unwrap(),
+            admin_credentials_arn: None,
             jwt_secret: SecretString::from("a secret for the sessions"),
+            jwt_secret_arn: None,
             public_url: "http://proxy.test".to_owned(),
         },
         key_hasher_secret: SecretString::from(HASHER_SECRET),
+        key_hasher_secret_arn: None,
+        sealing: Sealing {
+            kms_key_id: None,
+            local_encryption_key: Some(SecretString::from(LOCAL_KEY)),
+        },
+        bedrock: Bedrock {
+            bedrock_region: "ap-northeast-2".to_owned(),
+            bedrock_use_role: false,
+            // Nobody listens there.
+            bedrock_endpoint: Some("http://127.0.0.1:1".to_owned()),
+        },
         usage_retention_days: 400,
         pace: Pace::default(),
+        aws: Aws::default(),
     }
 }
 
@@ -136,6 +156,10 @@ impl TestApp {
 
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         answer(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        answer(self.request(Method::PUT, path).json(&body)).await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

@@ -1,0 +1,228 @@
+//! Which Bedrock model answers for which model: `/admin/models/mappings`.
+
+use actix_web::{HttpResponse, delete, get, post, put, web};
+use diesel_async::AsyncPgConnection;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{
+    State,
+    body::{Body, present, prose, token},
+    error::{Code, Error, ErrorBody},
+    query::Query,
+};
+use crate::store::model_mappings::{
+    self, BedrockApi, ModelMapping, ModelMappingPatch, NewModelMapping,
+};
+
+/// Every proxy holds all of them.
+const MAX_MAPPINGS: i64 = 1_000;
+
+const MAX_CLAUDE_MODEL_CHARS: usize = 256;
+/// As long as an ARN may be.
+const MAX_BEDROCK_MODEL_CHARS: usize = 2_048;
+const MAX_DESCRIPTION_CHARS: usize = 2_000;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListModelMappings {
+    /// Whether to list the mappings too that are not used; false when not given.
+    include_inactive: Option<bool>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct ModelMappingList {
+    items: Vec<ModelMapping>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CreateModelMapping {
+    /// As clients write it; matched exactly.
+    #[schema(min_length = 1, max_length = 256, example = "claude-sonnet-4-5")]
+    claude_model: String,
+    /// A Bedrock model id, inference profile id or ARN.
+    #[schema(min_length = 1, max_length = 2048)]
+    bedrock_model: String,
+    /// As the proxies are set when not given.
+    bedrock_api: Option<BedrockApi>,
+    #[schema(max_length = 2000)]
+    description: Option<String>,
+    /// True when not given.
+    is_active: Option<bool>,
+}
+
+/// Fields that are absent stay as they are.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangeModelMapping {
+    #[schema(min_length = 1, max_length = 2048)]
+    bedrock_model: Option<String>,
+    /// Null: as the proxies are set.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<BedrockApi>)]
+    bedrock_api: Option<Option<BedrockApi>>,
+    /// Null takes it away.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 2000)]
+    description: Option<Option<String>>,
+    is_active: Option<bool>,
+}
+
+/// List model mappings
+///
+/// By the name that clients use.
+#[utoipa::path(
+    operation_id = "list_model_mappings",
+    tag = "models",
+    params(ListModelMappings),
+    responses((status = 200, description = "All mappings", body = ModelMappingList))
+)]
+#[get("/models/mappings")]
+pub(super) async fn list(
+    state: web::Data<State>,
+    Query(query): Query<ListModelMappings>,
+) -> Result<HttpResponse, Error> {
+    let mut connection = state.store.connection().await?;
+    let include_inactive = query.include_inactive.unwrap_or(false);
+    let items = model_mappings::list(&mut connection, include_inactive).await?;
+    Ok(HttpResponse::Ok().json(ModelMappingList { items }))
+}
+
+/// Create a model mapping
+#[utoipa::path(
+    operation_id = "create_model_mapping",
+    tag = "models",
+    request_body = CreateModelMapping,
+    responses(
+        (status = 201, description = "Created", body = ModelMapping),
+        (status = 409, description = "The model has a mapping already", body = ErrorBody),
+    )
+)]
+#[post("/models/mappings")]
+pub(super) async fn create(
+    state: web::Data<State>,
+    Body(new): Body<CreateModelMapping>,
+) -> Result<HttpResponse, Error> {
+    let description = description(new.description.as_deref())?;
+    let id = Uuid::now_v7();
+    let mapping = NewModelMapping {
+        id,
+        claude_model: token("claude_model", &new.claude_model, MAX_CLAUDE_MODEL_CHARS)?,
+        bedrock_model: bedrock_model(&new.bedrock_model)?,
+        bedrock_api: new.bedrock_api,
+        description: description.as_deref(),
+        is_active: new.is_active.unwrap_or(true),
+    };
+    let mut connection = state.store.connection().await?;
+    if model_mappings::count(&mut connection).await? >= MAX_MAPPINGS {
+        return Err(Code::TooManyModelMappings.into());
+    }
+    if !model_mappings::insert(&mut connection, &mapping).await? {
+        return Err(Code::ModelMappingExists.into());
+    }
+    tracing::info!(model_mapping_id = %id, claude_model = new.claude_model, "model_mapping.created");
+    Ok(HttpResponse::Created().json(found(&mut connection, id).await?))
+}
+
+/// Read a model mapping
+#[utoipa::path(
+    operation_id = "read_model_mapping",
+    tag = "models",
+    responses(
+        (status = 200, description = "The mapping", body = ModelMapping),
+        (status = 404, description = "No such mapping", body = ErrorBody),
+    )
+)]
+#[get("/models/mappings/{model_mapping_id}")]
+pub(super) async fn read(
+    state: web::Data<State>,
+    model_mapping_id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let mut connection = state.store.connection().await?;
+    Ok(HttpResponse::Ok().json(found(&mut connection, *model_mapping_id).await?))
+}
+
+/// Change a model mapping
+///
+/// Its `claude_model` stays; for another one create another mapping.
+#[utoipa::path(
+    operation_id = "change_model_mapping",
+    tag = "models",
+    request_body = ChangeModelMapping,
+    responses(
+        (status = 200, description = "The changed mapping", body = ModelMapping),
+        (status = 404, description = "No such mapping", body = ErrorBody),
+    )
+)]
+#[put("/models/mappings/{model_mapping_id}")]
+pub(super) async fn change(
+    state: web::Data<State>,
+    model_mapping_id: web::Path<Uuid>,
+    Body(change): Body<ChangeModelMapping>,
+) -> Result<HttpResponse, Error> {
+    let model_mapping_id = *model_mapping_id;
+    let new_description = match &change.description {
+        None => None,
+        Some(text) => Some(description(text.as_deref())?),
+    };
+    let patch = ModelMappingPatch {
+        bedrock_model: change
+            .bedrock_model
+            .as_deref()
+            .map(bedrock_model)
+            .transpose()?,
+        bedrock_api: change.bedrock_api,
+        description: new_description.as_ref().map(Option::as_deref),
+        is_active: change.is_active,
+    };
+    let mut connection = state.store.connection().await?;
+    if !model_mappings::patch(&mut connection, model_mapping_id, &patch).await? {
+        return Err(Code::ModelMappingNotFound.into());
+    }
+    tracing::info!(%model_mapping_id, "model_mapping.changed");
+    Ok(HttpResponse::Ok().json(found(&mut connection, model_mapping_id).await?))
+}
+
+/// Delete a model mapping
+#[utoipa::path(
+    operation_id = "delete_model_mapping",
+    tag = "models",
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = 404, description = "No such mapping", body = ErrorBody),
+    )
+)]
+#[delete("/models/mappings/{model_mapping_id}")]
+pub(super) async fn delete(
+    state: web::Data<State>,
+    model_mapping_id: web::Path<Uuid>,
+) -> Result<HttpResponse, Error> {
+    let model_mapping_id = *model_mapping_id;
+    let mut connection = state.store.connection().await?;
+    if !model_mappings::delete(&mut connection, model_mapping_id).await? {
+        return Err(Code::ModelMappingNotFound.into());
+    }
+    tracing::info!(%model_mapping_id, "model_mapping.deleted");
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn found(connection: &mut AsyncPgConnection, id: Uuid) -> Result<ModelMapping, Error> {
+    model_mappings::find(connection, id)
+        .await?
+        .ok_or_else(|| Code::ModelMappingNotFound.into())
+}
+
+fn bedrock_model(text: &str) -> Result<&str, Error> {
+    token("bedrock_model", text, MAX_BEDROCK_MODEL_CHARS)
+}
+
+/// An empty description is none.
+fn description(text: Option<&str>) -> Result<Option<String>, Error> {
+    match text {
+        None => Ok(None),
+        Some(text) => prose("description", text, MAX_DESCRIPTION_CHARS),
+    }
+}
