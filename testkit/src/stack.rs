@@ -43,6 +43,9 @@ pub struct Secrets {
     pub key_hasher_secret: String,
     pub sync_token: String,
     pub jwt_secret: String,
+    /// An older state has none yet.
+    #[serde(default = "random_text")]
+    pub local_encryption_key: String,
     pub admin_password: String,
     pub admin_password_hash: String,
 }
@@ -122,6 +125,7 @@ impl Secrets {
             key_hasher_secret: random_text(),
             sync_token: random_text(),
             jwt_secret: random_text(),
+            local_encryption_key: random_text(),
             admin_password_hash: hash_password(&programs.control, &admin_password)?,
             admin_password,
         })
@@ -209,8 +213,18 @@ impl Blueprint {
             ),
             ("PROXY_SYNC_TOKEN", self.secrets.sync_token.clone()),
         ];
+        // Who names a key to seal with wants that one.
+        let is_named = |name| {
+            self.environment
+                .iter()
+                .any(|(variable, _)| variable == name)
+        };
+        let local_key = self.secrets.local_encryption_key.clone();
+        let sealing = (!is_named("PROXY_KMS_KEY_ID") && !is_named("PROXY_LOCAL_ENCRYPTION_KEY"))
+            .then_some(("PROXY_LOCAL_ENCRYPTION_KEY", local_key));
         let ours = shared
             .into_iter()
+            .chain(sealing)
             .chain(settings)
             .map(|(name, value)| (name.into(), value.into()));
         self.environment.iter().cloned().chain(ours).collect()

@@ -25,13 +25,18 @@ use crate::{
 };
 
 /// Variables that the launcher makes itself; a user's own have no effect.
-const OURS: [&str; 6] = [
+const OURS: [&str; 11] = [
     "PROXY_DATABASE_URL",
+    "PROXY_DATABASE_URL_ARN",
     "PROXY_CONTROL_URL",
     "PROXY_KEY_HASHER_SECRET",
+    "PROXY_KEY_HASHER_SECRET_ARN",
     "PROXY_SYNC_TOKEN",
+    "PROXY_SYNC_TOKEN_ARN",
     "PROXY_JWT_SECRET",
+    "PROXY_JWT_SECRET_ARN",
     "PROXY_ADMIN_PASSWORD_HASH",
+    "PROXY_ADMIN_CREDENTIALS_ARN",
 ];
 
 /// Where things listen: on this machine only, unless told otherwise. All other
@@ -130,7 +135,9 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
         secrets: state.secrets(&programs)?,
         programs,
         admin_username: settings.admin_username.clone(),
-        environment: std::env::vars_os().collect(),
+        environment: std::env::vars_os()
+            .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
+            .collect(),
         folder: state.folder.clone(),
     };
     eprintln!(

@@ -69,10 +69,12 @@ impl State {
     }
 
     pub(crate) fn secrets(&self, programs: &Programs) -> Result<Secrets> {
-        if let Some(secrets) = self.read("secrets.json")? {
-            return Ok(secrets);
-        }
-        let secrets = Secrets::generate(programs)?;
+        let secrets = match self.read("secrets.json")? {
+            Some(secrets) => secrets,
+            None => Secrets::generate(programs)?,
+        };
+        // Also what was read: a secret that an older version did not know has
+        // been made up for it just now.
         self.write("secrets.json", &secrets)?;
         Ok(secrets)
     }
