@@ -9,12 +9,14 @@
 
 mod access_keys;
 mod authorisation;
+mod bedrock_keys;
 mod database_away;
 mod database_tls;
 mod errors;
 mod ingest;
 mod jobs;
 mod migrate;
+mod models;
 mod openapi;
 mod partitions;
 mod proxies;
