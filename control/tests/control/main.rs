@@ -9,6 +9,7 @@
 
 mod access_keys;
 mod authorisation;
+mod aws;
 mod bedrock_keys;
 mod database_away;
 mod database_tls;
