@@ -1,4 +1,5 @@
 drop table model_capabilities, model_mappings, bedrock_keys cascade;
+drop function if exists erase_bedrock_keys() cascade;
 drop index token_usage_of_bedrock;
 alter table users drop column routing_strategy cascade;
 

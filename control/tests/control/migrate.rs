@@ -1,11 +1,12 @@
 //! Migrations: again and again, and by several at once.
 
 use control::store::migrate::migrate;
+use proto::sync::{Position, watch_response::Event};
 use testkit::postgres::Database;
 
 use crate::support::{
     TestApp, eventually, http_client,
-    proxy::{Push, event},
+    proxy::{Copy, Push, event},
     settings, sql,
 };
 
@@ -118,4 +119,46 @@ async fn an_ordinary_role_that_owns_its_schema_is_enough() {
     let owner = sql(app.database.url()).await;
     let drop = format!("drop owned by {role}; drop role {role}");
     owner.batch_execute(&drop).await.unwrap();
+}
+
+/// With users of its own, and a proxy that holds them already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_bedrock_is_brought_to_this_version() {
+    let database = Database::create().await.unwrap();
+    let url = database.url().parse().unwrap();
+    migrate(&url).await.unwrap();
+    let client = sql(database.url()).await;
+    let down = include_str!("../../migrations/2026-11-20-100000_bedrock/down.sql");
+    client.batch_execute(down).await.unwrap();
+    client
+        .batch_execute(
+            "delete from __diesel_schema_migrations where version = '20261120100000';
+             insert into users (id, name) values (gen_random_uuid(), 'Ada')",
+        )
+        .await
+        .unwrap();
+    let row = client
+        .query_one("select epoch::text, revision from sync_head", &[])
+        .await
+        .unwrap();
+    let (epoch, revision): (String, i64) = (row.get(0), row.get(1));
+    assert_eq!(revision, 1);
+
+    let running = control::app::App::start(settings(database.url()))
+        .await
+        .unwrap();
+    eventually(running.ready()).await;
+    let mut copy = Copy::new(running.grpc_addr).await;
+    copy.position = Some(Position { epoch, revision: 1 });
+    copy.watch().await;
+    let event = copy.advance().await;
+    assert!(matches!(event, Event::Snapshot(_)), "{event:?}");
+    assert_eq!(copy.made(), 1);
+    assert!(copy.resources.len() > 30, "the built-in rows are there");
+    let app = TestApp::signed_in(running, database).await;
+    let users = app.get("/admin/users").await;
+    assert_eq!(users.body["items"][0]["routing_strategy"], "plan_first");
+    app.user("Grace").await;
+    copy.advance().await;
+    assert_eq!(copy.made(), 2);
 }
