@@ -321,6 +321,7 @@ async fn thoughts_of_one_simulator_are_foreign_to_the_other() {
 async fn it_can_be_scripted_and_read_over_http() {
     let simulator = Simulator::start().await.unwrap();
     let rules = json!([
+        {"model": "sonnet", "reply": {"content": {"error": {"status": 500}}}},
         {"operation": "converse", "reply": {"content": {"error": {"status": 503}}}},
         {"reply": {"content": {"text": "scripted"}}},
     ]);

@@ -71,7 +71,7 @@ pub enum FieldWording {
     /// `tools.0.defer_loading: Extra inputs are not permitted`
     #[default]
     Extra,
-    /// The same with the kinds of things in between:
+    /// The same with the kinds of tools and cache marks in between:
     /// `tools.0.custom.defer_loading: Extra inputs are not permitted`
     Tagged,
     /// `#/tools/0: extraneous key [defer_loading] is not permitted`

@@ -30,6 +30,9 @@ use crate::{
 
 const FILE: &str = "site-packages/botocore/data/bedrock-runtime/2023-09-30/service-2.json.gz";
 
+/// Read once: it is large, and every simulator of a process needs it.
+static SERVICE: OnceLock<Arc<Service>> = OnceLock::new();
+
 /// The operations and shapes of a service.
 #[derive(Debug, Deserialize)]
 pub(super) struct Service {
@@ -120,6 +123,9 @@ impl Pattern {
 impl Service {
     /// Reads the model, installing botocore if need be.
     pub(super) fn install() -> Result<Arc<Self>> {
+        if let Some(service) = SERVICE.get() {
+            return Ok(Arc::clone(service));
+        }
         let folder = sdk::install("aws")?;
         Self::read(&folder).context("read AWS's model of Bedrock runtime")
     }
@@ -130,7 +136,6 @@ impl Service {
     }
 
     fn read(folder: &Path) -> Result<Arc<Self>> {
-        static SERVICE: OnceLock<Arc<Service>> = OnceLock::new();
         if let Some(service) = SERVICE.get() {
             return Ok(Arc::clone(service));
         }

@@ -7,8 +7,8 @@
 //! | `GET /_ledger` | the usage reported so far |
 //! | `GET /_counts` | connections, requests and answers so far |
 //!
-//! A rule is `{"path", "operation", "body_contains", "times", "reply"}`, each of
-//! which may be left out: without path and operation it is for whatever asks a
+//! A rule is `{"path", "operation", "model", "body_contains", "times", "reply"}`, each
+//! of which may be left out: without path and operation it is for whatever asks a
 //! model to answer, `times` is 1, and `null` means for ever. A reply is a
 //! [`Reply`](super::reply::Reply) in snake case:
 //!
@@ -17,9 +17,15 @@
 //!   {"times": 2, "reply": {"content": {"error": {"status": 529}}, "headers": [["retry-after", "1"]]}},
 //!   {"reply": {"content": {"text": "hello"}, "encoding": "accepted"}},
 //!   {"reply": {"ending": {"at": {"events": 3}, "how": "reset"}}},
+//!   {"operation": "converse", "model": "opus", "reply": {"content": {"error":
+//!     {"status": 429, "type": "ThrottlingException", "message": "slowly"}}}},
 //!   {"times": null, "reply": {"pace": {"event_ms": 20}}}
 //! ]
 //! ```
+//!
+//! Of Bedrock, `{"content": {"frames": […]}}` and `{"how": {"frame": …}}` take
+//! [`Frame`](super::reply::Frame)s: `{"headers": [[":message-type", "event"], …],
+//! "payload": {…}, "damage": "message"}`.
 
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};

@@ -30,6 +30,9 @@ pub struct Rule {
     path: String,
     #[serde(default)]
     operation: Option<Operation>,
+    /// Text that occurs in the name of the model.
+    #[serde(default)]
+    model: String,
     /// Text that occurs in the body.
     #[serde(default)]
     body_contains: String,
@@ -54,6 +57,7 @@ impl Rule {
         Self {
             path: String::new(),
             operation: None,
+            model: String::new(),
             body_contains: String::new(),
             times: once(),
             reply,
@@ -88,6 +92,13 @@ impl Rule {
         self
     }
 
+    /// Only for requests that name a model with this text in its name.
+    #[must_use]
+    pub fn model(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.model);
+        self
+    }
+
     /// Only for requests with this text in their body.
     #[must_use]
     pub fn body_contains(mut self, text: &str) -> Self {
@@ -103,6 +114,7 @@ impl Rule {
         self.times != Some(0)
             && is_asked_for
             && (self.path.is_empty() || self.path == request.path_without_query())
+            && request.model.contains(&self.model)
             && (self.body_contains.is_empty()
                 || memchr::memmem::find(&request.body, self.body_contains.as_bytes()).is_some())
     }
