@@ -19,6 +19,12 @@
 //! there already is left alone. Then, and only then, the batch is acknowledged,
 //! and the proxy forgets it. `http/usage.rs` adds up.
 //!
+//! # The life of a credential
+//!
+//! An administrator registers it (`http/bedrock_keys.rs`). Perhaps [`bedrock`]
+//! asks whether it works; then [`sealing`] makes it unreadable, and it is a row
+//! that proxies hold like any other. The database erases it with its key or user.
+//!
 //! # What holds
 //!
 //! - Commit order is revision order, and a proxy is told only states that the

@@ -175,13 +175,21 @@ macro_rules! text_enum {
         #[diesel(sql_type = diesel::sql_types::Text)]
         pub enum $name { $($(#[$about])* $variant),* }
 
+        impl $name {
+            /// Its name in Postgres, JSON and logs.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),* }
+            }
+        }
+
         impl diesel::serialize::ToSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
             fn to_sql<'b>(
                 &'b self,
                 out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>,
             ) -> diesel::serialize::Result {
-                let text: &'static str = match self { $(Self::$variant => $text),* };
-                diesel::serialize::ToSql::<diesel::sql_types::Text, diesel::pg::Pg>::to_sql(text, out)
+                diesel::serialize::ToSql::<diesel::sql_types::Text, diesel::pg::Pg>::to_sql(
+                    self.name(), out,
+                )
             }
         }
 

@@ -140,7 +140,7 @@ pub(super) async fn register(
             registered(connection, access_key_id).await
         })
         .await?;
-    tracing::info!(%access_key_id, ?kind, region, "bedrock_key.registered");
+    tracing::info!(%access_key_id, kind = kind.name(), region, "bedrock_key.registered");
     Ok(HttpResponse::Created().json(RegisteredBedrockKey {
         status: "registered",
         bedrock_key,

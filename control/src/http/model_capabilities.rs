@@ -85,6 +85,10 @@ pub(super) async fn delete_all(
 ) -> Result<HttpResponse, Error> {
     let mut connection = state.store.connection().await?;
     let deleted = model_capabilities::delete_all(&mut connection, query.source).await?;
-    tracing::info!(deleted, source = ?query.source, "model_capabilities.deleted");
+    tracing::info!(
+        deleted,
+        source = query.source.name(),
+        "model_capabilities.deleted"
+    );
     Ok(HttpResponse::Ok().json(DeletedModelCapabilities { deleted }))
 }

@@ -21,8 +21,9 @@ use super::{
 #[openapi(
     info(
         title = "Claude Code Proxy: admin API",
-        description = "Users, access keys, usage and proxies. Times are RFC 3339 in UTC; \
-                       lists are newest first; every refusal has a code.",
+        description = "Users, access keys, credentials for Bedrock, models, usage and proxies. \
+                       Times are RFC 3339 in UTC; lists of what people make are newest first; \
+                       every refusal has a code.",
     ),
     security(("session" = [])),
     components(schemas(ErrorBody)),

@@ -238,7 +238,7 @@ pub(super) async fn route(
             found(connection, user_id).await
         })
         .await?;
-    tracing::info!(%user_id, ?routing_strategy, "user.routed");
+    tracing::info!(%user_id, routing_strategy = routing_strategy.name(), "user.routed");
     Ok(HttpResponse::Ok().json(user))
 }
 

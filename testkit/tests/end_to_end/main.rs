@@ -3,6 +3,7 @@
 
 mod claude_code;
 mod control_away;
+mod credentials;
 mod drain;
 mod launcher;
 mod sdk;
