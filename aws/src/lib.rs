@@ -20,9 +20,10 @@ use aws_sdk_kms::{
 };
 use aws_smithy_http_client::{
     Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_types::timeout::TimeoutConfig;
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::sync::OnceCell;
 
 pub use aws_config::SdkConfig;
@@ -82,12 +83,28 @@ impl Aws {
     }
 }
 
-/// HTTP for a client of AWS: TLS by ring, trusting what the system trusts. Each
-/// one has connections of its own, so make few.
+/// HTTP for a client of AWS: TLS by ring, trusting the public authorities and
+/// those of the system. Each one has connections of its own, so make few.
 pub fn http_client() -> SharedHttpClient {
-    Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
+    let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    match TlsContext::builder().with_trust_store(trusted()).build() {
+        Ok(context) => builder.tls_context(context).build_https(),
+        Err(_nothing_to_fail) => builder.build_https(),
+    }
+}
+
+/// A system without certificates of its own, such as a small container, still
+/// trusts the public ones; the client would panic without any.
+fn trusted() -> TrustStore {
+    let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+    let public: String = public
+        .map(|der| BASE64_STANDARD.encode(der))
+        .map(|text| format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"))
+        .collect();
+    let system = rustls_native_certs::load_native_certs().certs;
+    TrustStore::empty()
+        .with_pem_certificate(public)
+        .with_native_roots(!system.is_empty())
 }
 
 fn timeouts() -> TimeoutConfig {
