@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use proto::sync;
+use proto::{region, sync};
 
 use crate::{
-    region::is_region,
     store::{
         self,
         model_capabilities::{self, Learned, Lesson},
@@ -67,10 +66,12 @@ pub async fn learn(
 /// None for what no proxy of ours would report.
 fn usable(lesson: &sync::Lesson) -> Option<Lesson> {
     let is_model = is_text(&lesson.model) && lesson.model != "*";
-    (is_region(&lesson.region) && is_model && is_feature(&lesson.feature)).then(|| Lesson {
-        region: lesson.region.clone(),
-        model: lesson.model.clone(),
-        feature: lesson.feature.clone(),
+    (region::is_well_formed(&lesson.region) && is_model && is_feature(&lesson.feature)).then(|| {
+        Lesson {
+            region: lesson.region.clone(),
+            model: lesson.model.clone(),
+            feature: lesson.feature.clone(),
+        }
     })
 }
 
@@ -82,7 +83,12 @@ fn is_feature(feature: &str) -> bool {
     feature.len() <= MAX_CHARS
         && match feature.split_once(':') {
             Some(("beta", flag)) => is_word(flag, b"-_."),
-            Some(("field", path)) => path.split('.').all(|member| is_word(member, b"-_")),
+            Some(("field", path)) => {
+                // Perhaps only one value of the member is refused.
+                let (path, value) = path.split_once('=').unwrap_or((path, "any"));
+                let is_member = |member| is_word(member, b"-_");
+                path.split('.').all(is_member) && is_word(value, b"-_.")
+            }
             _ => false,
         }
 }
@@ -102,6 +108,8 @@ mod tests {
             ("field:context_management", true),
             ("field:tools.defer_loading", true),
             ("field:messages.role.system", true),
+            ("field:output_config.effort=xhigh", true),
+            ("field:output_config.effort=", false),
             ("beta:", false),
             ("field:", false),
             ("field:a..b", false),

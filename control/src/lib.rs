@@ -49,7 +49,6 @@ pub mod ingest;
 pub mod lessons;
 
 pub mod bedrock;
-pub mod region;
 pub mod sealing;
 
 pub mod jobs;

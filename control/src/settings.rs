@@ -15,11 +15,11 @@ use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use proto::region;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     password::{self, PasswordHash},
-    region::is_region,
     store::DatabaseUrl,
 };
 
@@ -453,7 +453,7 @@ fn secret(text: &str) -> Result<SecretString, String> {
 }
 
 fn region(text: &str) -> Result<String, &'static str> {
-    match is_region(text) {
+    match region::is_well_formed(text) {
         true => Ok(text.to_owned()),
         false => Err("is not the name of an AWS region, such as ap-northeast-2"),
     }

@@ -8,7 +8,7 @@ create table bedrock_keys (
     access_key_id uuid        not null unique references access_keys on delete cascade,
     kind          text        not null check (kind in ('api_key', 'key_pair')),
     -- It becomes part of a host name.
-    region        varchar(32) not null check (region ~ '^[a-z]{2}(-[a-z]+)+-[0-9]$'),
+    region        varchar(32) not null check (region ~ '^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$'),
     sealed        bytea       not null check (octet_length(sealed) between 1 and 65536),
     -- The access key that sealing has bound it to. After a rotation an older
     -- one, which may be gone: hence no reference.

@@ -5,7 +5,7 @@
 use actix_web::{HttpResponse, delete, get, post, web};
 use chrono::{DateTime, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use proto::bedrock_credential::BedrockCredential;
+use proto::{bedrock_credential::BedrockCredential, region::is_well_formed as is_region};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     bedrock::{Bedrock, Problem},
-    region::is_region,
     sealing::{self, Sealer},
     store::{
         access_keys::{self, AccessKeyStatus},
