@@ -73,6 +73,9 @@ fn cited_text(cited: &CitationsContentBlock) -> Value {
         .filter_map(|it| Some(it.as_text().ok()?.as_str()))
         .collect();
     let citations: Vec<Cited<'_>> = cited.citations().iter().filter_map(Cited::of).collect();
+    if citations.is_empty() {
+        return json!({"type": "text", "text": text});
+    }
     json!({"type": "text", "text": text, "citations": citations})
 }
 

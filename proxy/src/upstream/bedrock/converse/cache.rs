@@ -63,22 +63,24 @@ pub(super) fn point(
     Ok(Some(point.set_ttl(ttl).build()?))
 }
 
-/// The last cache point that one of `blocks` asks for: a tool result of Converse
-/// holds none, so it goes behind the result.
+/// The cache point that `blocks` ask for: a tool result of Converse holds none, so
+/// it goes behind the result, and is kept as long as the longest of them.
 pub(super) fn nested(
     blocks: &[Value],
     notes: &mut Notes,
 ) -> Result<Option<CachePointBlock>, Invalid> {
-    let mut last = None;
+    let mut longest: Option<CachePointBlock> = None;
     for (index, block) in blocks.iter().enumerate() {
-        if let Some(block) = block.as_object() {
-            let point = point(block, Place::Messages, notes);
-            last = point
-                .map_err(|it| it.within(format!("content.{index}")))?
-                .or(last);
+        let Some(block) = block.as_object() else {
+            continue;
+        };
+        let point = point(block, Place::Messages, notes);
+        let point = point.map_err(|it| it.within(format!("content.{index}")))?;
+        if longest.as_ref().and_then(CachePointBlock::ttl) != Some(&CacheTtl::OneHour) {
+            longest = point.or(longest);
         }
     }
-    Ok(last)
+    Ok(longest)
 }
 
 /// A list that cache points stand in.

@@ -7,15 +7,13 @@ use aws_smithy_types::Document;
 /// word for is the end of a turn, so that a conversation can go on.
 pub(super) fn reason(reason: &StopReason, has_tool_use: bool) -> &'static str {
     match reason {
-        // Some models end their turn with a tool use in it.
-        StopReason::EndTurn if has_tool_use => "tool_use",
-        StopReason::EndTurn => "end_turn",
-        StopReason::ToolUse => "tool_use",
         StopReason::MaxTokens => "max_tokens",
         StopReason::StopSequence => "stop_sequence",
         StopReason::ModelContextWindowExceeded => "model_context_window_exceeded",
         StopReason::GuardrailIntervened | StopReason::ContentFiltered => "refusal",
-        StopReason::MalformedModelOutput | StopReason::MalformedToolUse => "end_turn",
+        // Some models end their turn with a tool use in it, and one whose use did
+        // not come through waits for nothing.
+        _ if has_tool_use => "tool_use",
         _ => "end_turn",
     }
 }
@@ -47,6 +45,8 @@ mod tests {
             }
         }
         assert_eq!(reason(&StopReason::EndTurn, true), "tool_use");
+        assert_eq!(reason(&StopReason::ToolUse, false), "end_turn");
+        assert_eq!(reason(&StopReason::from("something_new"), true), "tool_use");
         assert_eq!(reason(&StopReason::MaxTokens, true), "max_tokens");
         assert_eq!(reason(&StopReason::ContentFiltered, false), "refusal");
     }
