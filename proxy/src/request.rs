@@ -242,7 +242,7 @@ async fn ask_bedrock(
         }
     })?;
     if let Ok(id) = HeaderValue::from_str(record.request_id()) {
-        answer.head.headers.insert("request-id", id);
+        answer.head.headers.entry("request-id").or_insert(id);
     }
     Ok(answer)
 }

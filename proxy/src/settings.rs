@@ -6,6 +6,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 use aws::{Aws, settings::arn};
 use clap::{
     CommandFactory, FromArgMatches, Parser, ValueEnum,
+    builder::NonEmptyStringValueParser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 use http::{HeaderValue, Uri};
@@ -206,11 +207,8 @@ pub struct Bedrock {
     pub endpoint_url: Option<Uri>,
 
     /// The KMS key that credentials are sealed with; the same as control's.
-    #[arg(
-        long,
-        env = "PROXY_KMS_KEY_ID",
-        conflicts_with = "local_encryption_key"
-    )]
+    #[arg(long, env = "PROXY_KMS_KEY_ID", conflicts_with = "local_encryption_key",
+          value_parser = NonEmptyStringValueParser::new())]
     pub kms_key_id: Option<String>,
 
     /// What credentials are sealed with where there is no KMS; the same as

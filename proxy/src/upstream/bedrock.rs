@@ -47,7 +47,7 @@ use crate::{
 use adapter::{Adapter, Preference};
 use answer::Answer;
 use client::Clients;
-use complaint::features;
+use complaint::Named;
 use converse::call::Call;
 use credential::{Opened, Opener, Vault};
 use feature::Feature;
@@ -165,6 +165,11 @@ impl Bedrock {
     }
 
     fn model(&self, index: &Index, asked: &str) -> Result<Model, Error> {
+        if asked.is_empty() {
+            // As the API words it.
+            let error = Error::from(Kind::BedrockInvalid);
+            return Err(error.in_the_words("model: Field required"));
+        }
         model::resolve(asked, &self.overlay, index).ok_or_else(|| {
             let words = format!("model: {asked} is not known to the gateway on Amazon Bedrock");
             Error::from(Kind::UnknownModel).in_the_words(&words)
@@ -208,12 +213,14 @@ impl Bedrock {
                 }
                 continue;
             }
-            let news = features(words, &shaped);
-            refused.extend(news.iter().cloned());
+            let named = Named::in_words(words, &shaped);
+            refused.extend(named.features.iter().cloned());
             if shape(&body, &asked.betas, &refused).left_out == shaped.left_out {
                 return Err(error);
             }
-            learned.extend(news);
+            if named.is_certain {
+                learned.extend(named.features);
+            }
         }
         Err(Kind::BedrockInvalid.into())
     }

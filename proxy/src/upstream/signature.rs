@@ -8,10 +8,7 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        LazyLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -51,9 +48,9 @@ pub enum Demotion {
 /// The blocks that were refused, and the sessions in which that may happen.
 #[derive(Debug)]
 pub struct Signatures {
+    /// Blocks, and the sessions that they are from: no other body is taken apart
+    /// to look for them.
     refused: Cache<u64, ()>,
-    /// As long as there is none, no body is taken apart to look for them.
-    is_any: AtomicBool,
     /// Sessions that Bedrock has answered.
     switched: Cache<u64, ()>,
 }
@@ -80,7 +77,6 @@ impl Default for Signatures {
         let cache = || Cache::builder().max_capacity(CAPACITY).time_to_idle(KEPT);
         Self {
             refused: cache().build(),
-            is_any: AtomicBool::new(false),
             switched: cache().build(),
         }
     }
@@ -134,7 +130,7 @@ impl Signatures {
             let is_meant = demotion.covers(place);
             if is_meant {
                 self.refused.insert(key(session, block), ());
-                self.is_any.store(true, Ordering::Relaxed);
+                self.refused.insert(hash(session), ());
             }
             is_meant
         })
@@ -160,7 +156,7 @@ impl Signatures {
     /// A body without the blocks that were refused before; none when it has none
     /// of them.
     pub fn without_known(&self, session: Session<'_>, body: &Bytes) -> Option<Bytes> {
-        if !self.is_any.load(Ordering::Relaxed) {
+        if !self.is_affected(session) {
             return None;
         }
         let mut members: Members = serde_json::from_slice(body).ok()?;
@@ -168,9 +164,13 @@ impl Signatures {
         written(&members).filter(|_| changed)
     }
 
+    fn is_affected(&self, session: Session<'_>) -> bool {
+        self.refused.contains_key(&hash(session))
+    }
+
     /// Turns those blocks into text that were refused before.
     pub fn demote_known(&self, session: Session<'_>, body: &mut Members) -> bool {
-        self.is_any.load(Ordering::Relaxed)
+        self.is_affected(session)
             && demote(body, |_, block| {
                 self.refused.contains_key(&key(session, block))
             })

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{
-    feature::{Feature, SYSTEM_ROLE},
+    feature::{self, Feature, SYSTEM_ROLE},
     shape::Shaped,
 };
 
@@ -23,32 +23,55 @@ const NEEDED: [&str; 9] = [
     "system",
 ];
 
-/// The features that a refusal names and the request has. Empty: the refusal is
-/// about something else.
-pub fn features(words: &str, sent: &Shaped) -> Vec<Feature> {
-    let mut named = betas(words, sent);
-    if is_about_system_role(words) {
-        named.push(Feature::field(SYSTEM_ROLE));
-    } else {
-        named.extend(extra_fields(words));
-        named.extend(refused_value(words, sent));
-    }
-    named
+/// What a refusal names and the request has.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Empty: the refusal is about something else.
+    pub features: Vec<Feature>,
+    /// Whether it is a lesson for other requests. Otherwise it is a guess.
+    pub is_certain: bool,
 }
 
-/// ``Unexpected value(s) `a`, `b` for the `anthropic-beta` header``, or only
-/// `invalid beta flag`, after which every beta is under suspicion.
-fn betas(words: &str, sent: &Shaped) -> Vec<Feature> {
-    let lower = words.to_ascii_lowercase();
-    if !lower.contains("beta") {
+impl Named {
+    pub fn in_words(words: &str, sent: &Shaped) -> Self {
+        let flags = betas_in(words, sent);
+        if flags.is_empty() && words.to_ascii_lowercase().contains("invalid beta flag") {
+            return Self::suspects(sent);
+        }
+        let mut features: Vec<Feature> = flags.into_iter().map(Feature::beta).collect();
+        if is_about_system_role(words) {
+            features.push(Feature::field(SYSTEM_ROLE));
+        } else {
+            features.extend(extra_fields(words));
+            features.extend(refused_value(words, sent));
+        }
+        Self {
+            features,
+            is_certain: true,
+        }
+    }
+
+    /// One of the betas is refused, and nobody says which: those that Bedrock is
+    /// not known to take; where it takes all of them, any.
+    fn suspects(sent: &Shaped) -> Self {
+        let (known, novel): (Vec<&String>, Vec<&String>) =
+            sent.betas.iter().partition(|flag| feature::is_taken(flag));
+        let is_certain = !novel.is_empty();
+        let suspects = if is_certain { novel } else { known };
+        Self {
+            features: suspects.into_iter().map(|it| Feature::beta(it)).collect(),
+            is_certain,
+        }
+    }
+}
+
+/// ``Unexpected value(s) `a`, `b` for the `anthropic-beta` header``
+fn betas_in<'a>(words: &str, sent: &'a Shaped) -> Vec<&'a str> {
+    if !words.to_ascii_lowercase().contains("beta") {
         return Vec::new();
     }
-    let named = sent.betas.iter().filter(|flag| words.contains(&***flag));
-    let named: Vec<Feature> = named.map(|flag| Feature::beta(flag)).collect();
-    if named.is_empty() && lower.contains("invalid beta flag") {
-        return sent.betas.iter().map(|flag| Feature::beta(flag)).collect();
-    }
-    named
+    let flags = sent.betas.iter().map(String::as_str);
+    flags.filter(|flag| words.contains(flag)).collect()
 }
 
 #[expect(clippy::expect_used, reason = "a test compiles all of them")]
@@ -150,7 +173,7 @@ mod tests {
         let body = r#"{"output_config":{"effort":"xhigh"},"thinking":{"type":"adaptive"}}"#;
         Shaped {
             body: serde_json::from_str(body).unwrap(),
-            betas: vec!["context-1m-2025-08-07".into(), "effort-2025-11-24".into()],
+            betas: vec!["context-1m-2025-08-07".into(), "novel-2031-01-01".into()],
             left_out: std::collections::BTreeSet::new(),
         }
     }
@@ -190,10 +213,7 @@ mod tests {
                 "Unexpected value(s) `context-1m-2025-08-07` for the `anthropic-beta` header. Please consult our documentation.",
                 &["beta:context-1m-2025-08-07"],
             ),
-            (
-                "invalid beta flag",
-                &["beta:context-1m-2025-08-07", "beta:effort-2025-11-24"],
-            ),
+            ("invalid beta flag", &["beta:novel-2031-01-01"]),
             (
                 r#"messages.1.role: Input should be "user" or "assistant""#,
                 &["field:messages.role.system"],
@@ -226,11 +246,19 @@ mod tests {
             ("beta: you may not", &[]),
             ("", &[]),
         ] {
-            let named: Vec<String> = features(words, &sent())
-                .iter()
-                .map(Feature::to_string)
-                .collect();
-            assert_eq!(named, expected, "{words}");
+            let named = Named::in_words(words, &sent());
+            let features: Vec<String> = named.features.iter().map(Feature::to_string).collect();
+            assert_eq!(features, expected, "{words}");
+            assert!(named.is_certain, "{words}");
         }
+    }
+
+    #[test]
+    fn a_guess_is_no_lesson() {
+        let mut sent = sent();
+        sent.betas.pop();
+        let named = Named::in_words("invalid beta flag", &sent);
+        assert_eq!(named.features, [Feature::beta("context-1m-2025-08-07")]);
+        assert!(!named.is_certain);
     }
 }

@@ -71,6 +71,43 @@ const ALIASES: [(&str, &str); 1] = [(
     "tool-search-tool-2025-10-19",
 )];
 
+/// Betas that somebody has seen Bedrock take, from some model in some region.
+///
+/// Source: the lists that other gateways publish, and what Claude Code sends when
+/// it speaks to Bedrock itself.
+const TAKEN: [&str; 25] = [
+    "interleaved-thinking-2025-05-14",
+    "context-1m-2025-08-07",
+    "context-management-2025-06-27",
+    "computer-use-2025-01-24",
+    "computer-use-2024-10-22",
+    "computer-use-2025-11-24",
+    "fine-grained-tool-streaming-2025-05-14",
+    "token-efficient-tools-2025-02-19",
+    "output-128k-2025-02-19",
+    "dev-full-thinking-2025-05-14",
+    "tool-search-tool-2025-10-19",
+    "tool-examples-2025-10-29",
+    "effort-2025-11-24",
+    "compact-2026-01-12",
+    "dangerous-tool-use-2026-09-03",
+    "thinking-binding-controls-2026-08-01",
+    "thinking-display-updates-2026-08-18",
+    "mid-conversation-output-config-2026-07-01",
+    "mid-conversation-tool-changes-2026-07-01",
+    "structured-outputs-2025-12-15",
+    "token-counting-2024-11-01",
+    "web-search-2025-03-05",
+    "mcp-client-2025-04-04",
+    "pdfs-2024-09-25",
+    "search-results-2025-06-09",
+];
+
+/// Whether Bedrock is known to take a beta somewhere. It is sent either way.
+pub fn is_taken(flag: &str) -> bool {
+    TAKEN.contains(&flag)
+}
+
 impl Feature {
     pub fn beta(flag: &str) -> Self {
         Self::Beta(flag.into())
