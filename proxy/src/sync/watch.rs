@@ -9,7 +9,10 @@ use tokio::time::{error::Elapsed, sleep, timeout};
 use super::{Sync, backoff::Backoff};
 use crate::{
     error::chain,
-    index::apply::{Gap, Staging},
+    index::{
+        Index,
+        apply::{Gap, Staging},
+    },
     tasks::Tasks,
 };
 
@@ -122,17 +125,22 @@ fn take(
             if let Some(index) = staging.add(part)? {
                 counter!("proxy_snapshots_total").increment(1);
                 tracing::info!(?index, "a snapshot is in force");
-                sync.index.swap(index);
+                put_in_force(sync, index);
             }
             Ok(None)
         }
         Event::Delta(delta) => {
             let next = sync.index.load().after(delta)?;
-            sync.index.swap(next);
+            put_in_force(sync, next);
             Ok(None)
         }
         Event::Heartbeat(heartbeat) => compare(sync, &heartbeat),
     }
+}
+
+fn put_in_force(sync: &Sync, index: Index) {
+    sync.index.swap(index);
+    sync.lessons.settle(&sync.index.load());
 }
 
 /// A heartbeat proves that the state is current, or that it has drifted.

@@ -63,6 +63,19 @@ impl Lessons {
         refused
     }
 
+    /// A configuration came into force. What it holds is control's business from
+    /// now on, so that what is deleted there is tried again here.
+    pub fn settle(&self, index: &Index) {
+        self.lock().fresh.retain(|(region, model), fresh| {
+            fresh.retain(|it| {
+                index
+                    .refused(region, model)
+                    .all(|known| *known != it.feature)
+            });
+            !fresh.is_empty()
+        });
+    }
+
     /// Without these the request was accepted.
     pub fn learn(&self, region: &str, model: &str, features: impl IntoIterator<Item = Feature>) {
         let mut inner = self.lock();
@@ -109,7 +122,36 @@ impl Lessons {
 
 #[cfg(test)]
 mod tests {
+    use proto::sync::{
+        Kind, ModelCapability, Position, Resource, ResourceName, Snapshot, resource::Spec,
+    };
+
     use super::*;
+    use crate::index::apply::Staging;
+
+    /// A configuration with one thing that is refused.
+    fn index(feature: &str) -> Index {
+        let name = ResourceName {
+            kind: Kind::ModelCapability.into(),
+            id: "c".into(),
+        };
+        let capability = ModelCapability {
+            region: "r".into(),
+            model: "m".into(),
+            feature: feature.into(),
+            ..ModelCapability::default()
+        };
+        let snapshot = Snapshot {
+            at: Some(Position::default()),
+            resources: vec![Resource {
+                name: Some(name),
+                version: 1,
+                spec: Some(Spec::ModelCapability(capability)),
+            }],
+            complete: true,
+        };
+        Staging::default().add(snapshot).unwrap().unwrap()
+    }
 
     fn refused(lessons: &Lessons, region: &str) -> Vec<String> {
         let refused = lessons.refused(&Index::default(), region, "m");
@@ -124,6 +166,16 @@ mod tests {
         assert!(refused(&lessons, "elsewhere").is_empty());
         tokio::time::advance(KEPT).await;
         assert!(refused(&lessons, "r").is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_control_gave_back_and_took_away_is_tried_again() {
+        let lessons = Lessons::default();
+        lessons.learn("r", "m", [Feature::beta("a"), Feature::beta("b")]);
+        // Nobody asks between the two configurations.
+        lessons.settle(&index("beta:a"));
+        lessons.settle(&Index::default());
+        assert_eq!(refused(&lessons, "r"), ["beta:b"]);
     }
 
     #[tokio::test]
