@@ -48,16 +48,24 @@ fn page(models: &BTreeSet<String>, query: &str) -> Value {
     let limit = limit.unwrap_or(USUAL).clamp(1, MOST);
     let after = wanted("after_id");
     let before = wanted("before_id");
-    let mut rest = models.iter().filter(|id| {
-        after.as_ref().is_none_or(|after| *id > after)
-            && before.as_ref().is_none_or(|before| *id < before)
-    });
-    let page: Vec<&String> = rest.by_ref().take(limit).collect();
+    let found: Vec<&String> = models
+        .iter()
+        .filter(|id| {
+            after.as_ref().is_none_or(|after| *id > after)
+                && before.as_ref().is_none_or(|before| *id < before)
+        })
+        .collect();
+    // What comes before a model is what is next to it.
+    let skipped = match before {
+        Some(_) => found.len().saturating_sub(limit),
+        None => 0,
+    };
+    let page: Vec<&String> = found.iter().copied().skip(skipped).take(limit).collect();
     json!({
         "data": page.iter().map(|id| model(id)).collect::<Vec<_>>(),
         "first_id": page.first(),
         "last_id": page.last(),
-        "has_more": rest.next().is_some(),
+        "has_more": page.len() < found.len(),
     })
 }
 
@@ -93,6 +101,7 @@ mod tests {
             ("?limit=2&after_id=b", (vec!["c"], false)),
             ("?limit=0", (vec!["a"], true)),
             ("?limit=x&before_id=c", (vec!["a", "b"], false)),
+            ("?limit=1&before_id=c", (vec!["b"], true)),
         ] {
             let page = ask(&format!("/v1/models{query}")).unwrap();
             assert_eq!(ids(&page), expected, "{query}");
