@@ -16,10 +16,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{postgres::Database, process::log_end};
+use crate::{moto::Moto, postgres::Database, process::log_end};
 
 pub mod admin;
 pub mod service;
@@ -28,6 +29,9 @@ use admin::Admin;
 use service::{Recipe, Service};
 
 pub const ADMIN_USERNAME: &str = "admin";
+
+/// Where a stack's AWS is; moto has every region.
+pub const AWS_REGION: &str = "eu-west-1";
 
 /// Where the programs are.
 #[derive(Debug, Clone)]
@@ -84,9 +88,21 @@ pub struct Stack {
     proxies: Vec<Proxy>,
     control: Option<Service>,
     control_recipe: Recipe,
+    control_addresses: ControlAddresses,
     admin: Admin,
-    _database: Database,
+    database: Database,
     folder: TempDir,
+}
+
+/// What is decided before a stack starts.
+#[derive(Clone)]
+pub struct Builder<'a> {
+    plan_api_url: String,
+    proxies: usize,
+    /// Variables of control and of the proxies.
+    settings: Vec<(OsString, OsString)>,
+    /// Where the secrets are kept; none: they are given.
+    secrets_manager: Option<&'a Moto>,
 }
 
 /// A proxy, running or ended.
@@ -214,20 +230,21 @@ impl Blueprint {
             ("PROXY_SYNC_TOKEN", self.secrets.sync_token.clone()),
         ];
         // Who names a key to seal with wants that one.
-        let is_named = |name| {
-            self.environment
-                .iter()
-                .any(|(variable, _)| variable == name)
-        };
         let local_key = self.secrets.local_encryption_key.clone();
-        let sealing = (!is_named("PROXY_KMS_KEY_ID") && !is_named("PROXY_LOCAL_ENCRYPTION_KEY"))
-            .then_some(("PROXY_LOCAL_ENCRYPTION_KEY", local_key));
+        let sealing = (!self.names("PROXY_KMS_KEY_ID")
+            && !self.names("PROXY_LOCAL_ENCRYPTION_KEY"))
+        .then_some(("PROXY_LOCAL_ENCRYPTION_KEY", local_key));
         let ours = shared
             .into_iter()
             .chain(sealing)
             .chain(settings)
+            .filter(|(name, _)| !self.names(&arn_of(name)))
             .map(|(name, value)| (name.into(), value.into()));
         self.environment.iter().cloned().chain(ours).collect()
+    }
+
+    fn names(&self, variable: &str) -> bool {
+        self.environment.iter().any(|(name, _)| name == variable)
     }
 }
 
@@ -255,57 +272,15 @@ impl ProxyAddresses {
 }
 
 impl Stack {
-    /// Starts control and `proxies` proxies, which send to `plan_api_url`, and
-    /// waits until all are ready.
-    ///
-    /// # Errors
-    /// When a part does not start; the error holds the end of its log.
-    pub async fn start(proxies: usize, plan_api_url: &str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let programs = Programs::beside_ours()?;
-        let blueprint = Blueprint {
-            secrets: Secrets::generate(&programs)?,
-            programs,
-            admin_username: ADMIN_USERNAME.to_owned(),
-            environment: Vec::new(),
-            folder: folder.path().to_owned(),
-        };
-        let database = Database::create().await?;
-        let control_addresses = ControlAddresses::free()?;
-        let proxies = (0..proxies)
-            .map(|number| {
-                let addresses = ProxyAddresses::free()?;
-                let mut recipe =
-                    blueprint.proxy(&addresses, control_addresses.grpc, Some(plan_api_url));
-                recipe.log = folder.path().join(format!("proxy-{number}.log"));
-                Ok(Proxy {
-                    addresses,
-                    service: recipe.start()?,
-                })
-            })
-            .collect::<Result<Vec<Proxy>>>()?;
-        let public_url = proxies.first().map(Proxy::url).unwrap_or_default();
-        let control_recipe = blueprint.control(&control_addresses, database.url(), &public_url);
-        let control = control_recipe.clone().start()?;
-        control.ready().await?;
-        for proxy in &proxies {
-            proxy.service.ready().await?;
+    /// A stack whose proxies send the plan's requests to `plan_api_url`.
+    #[must_use]
+    pub fn builder(plan_api_url: &str) -> Builder<'static> {
+        Builder {
+            plan_api_url: plan_api_url.to_owned(),
+            proxies: 1,
+            settings: Vec::new(),
+            secrets_manager: None,
         }
-        let admin_url = url(control_addresses.admin);
-        let admin = Admin::sign_in(
-            &admin_url,
-            ADMIN_USERNAME,
-            &blueprint.secrets.admin_password,
-        )
-        .await?;
-        Ok(Self {
-            proxies,
-            control: Some(control),
-            control_recipe,
-            admin,
-            _database: database,
-            folder,
-        })
     }
 
     #[must_use]
@@ -316,6 +291,30 @@ impl Stack {
     #[must_use]
     pub fn proxies(&self) -> &[Proxy] {
         &self.proxies
+    }
+
+    /// Where to look what is stored.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        self.database.url()
+    }
+
+    /// Probes and metrics of all processes, control first.
+    #[must_use]
+    pub fn ops_urls(&self) -> Vec<String> {
+        let proxies = self.proxies.iter().map(|proxy| proxy.addresses.ops);
+        let all = [self.control_addresses.ops].into_iter().chain(proxies);
+        all.map(url).collect()
+    }
+
+    /// What all processes have written so far.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn logs(&self) -> Result<String> {
+        let logs = fs::read_dir(self.folder.path())?;
+        let texts = logs.map(|log| Ok(fs::read_to_string(log?.path())?));
+        texts.collect()
     }
 
     /// Takes a proxy out of the stack, to stop or to kill it.
@@ -355,6 +354,121 @@ impl Stack {
         control.ready().await?;
         self.control = Some(control);
         Ok(())
+    }
+}
+
+impl<'a> Builder<'a> {
+    #[must_use]
+    pub fn proxies(mut self, proxies: usize) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Sets a variable of control and of the proxies.
+    #[must_use]
+    pub fn setting(mut self, variable: &str, value: &str) -> Self {
+        self.settings.push((variable.into(), value.into()));
+        self
+    }
+
+    /// What is meant for Bedrock goes there.
+    #[must_use]
+    pub fn bedrock(self, url: &str) -> Self {
+        self.setting("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url)
+    }
+
+    /// Seals with a key of the KMS that is there, in place of a local one.
+    #[must_use]
+    pub fn kms(self, url: &str, key_id: &str) -> Self {
+        self.aws()
+            .setting("AWS_ENDPOINT_URL_KMS", url)
+            .setting("PROXY_KMS_KEY_ID", key_id)
+    }
+
+    /// Keeps all secrets in Secrets Manager, and the addresses that hold one.
+    #[must_use]
+    pub fn secrets_manager(mut self, moto: &'a Moto) -> Self {
+        self.secrets_manager = Some(moto);
+        self.aws()
+            .setting("AWS_ENDPOINT_URL_SECRETS_MANAGER", moto.url())
+    }
+
+    /// An account, and no wait for a machine's role.
+    fn aws(self) -> Self {
+        self.setting("AWS_REGION", AWS_REGION)
+            .setting("AWS_ACCESS_KEY_ID", "test")
+            .setting("AWS_SECRET_ACCESS_KEY", "test")
+            .setting("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    /// Starts everything and waits until all of it is ready.
+    ///
+    /// # Errors
+    /// When a part does not start; the error holds the end of its log.
+    pub async fn start(mut self) -> Result<Stack> {
+        let folder = tempfile::tempdir()?;
+        let programs = Programs::beside_ours()?;
+        let secrets = Secrets::generate(&programs)?;
+        let database = Database::create().await?;
+        if let Some(moto) = self.secrets_manager {
+            for (variable, secret) in kept(&secrets, &database) {
+                let name = format!("{variable}-{}", Uuid::new_v4());
+                let arn = moto.create_secret(AWS_REGION, &name, &secret).await?;
+                self = self.setting(variable, &arn);
+            }
+        }
+        let blueprint = Blueprint {
+            programs,
+            secrets,
+            admin_username: ADMIN_USERNAME.to_owned(),
+            environment: self.settings,
+            folder: folder.path().to_owned(),
+        };
+        let control_addresses = ControlAddresses::free()?;
+        let proxies = (0..self.proxies)
+            .map(|number| {
+                let addresses = ProxyAddresses::free()?;
+                let mut recipe =
+                    blueprint.proxy(&addresses, control_addresses.grpc, Some(&self.plan_api_url));
+                recipe.log = folder.path().join(format!("proxy-{number}.log"));
+                Ok(Proxy {
+                    addresses,
+                    service: recipe.start()?,
+                })
+            })
+            .collect::<Result<Vec<Proxy>>>()?;
+        let public_url = proxies.first().map(Proxy::url).unwrap_or_default();
+        let control_recipe = blueprint.control(&control_addresses, database.url(), &public_url);
+        let control = control_recipe.clone().start()?;
+        control.ready().await?;
+        for proxy in &proxies {
+            proxy.service.ready().await?;
+        }
+        let admin_url = url(control_addresses.admin);
+        let admin = Admin::sign_in(
+            &admin_url,
+            ADMIN_USERNAME,
+            &blueprint.secrets.admin_password,
+        )
+        .await?;
+        Ok(Stack {
+            proxies,
+            control: Some(control),
+            control_recipe,
+            control_addresses,
+            admin,
+            database,
+            folder,
+        })
+    }
+}
+
+impl fmt::Debug for Builder<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("plan_api_url", &self.plan_api_url)
+            .field("proxies", &self.proxies)
+            .finish_non_exhaustive()
     }
 }
 
@@ -415,6 +529,34 @@ pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((ip, 0))
         .with_context(|| format!("find a free port of {ip}"))?
         .local_addr()?)
+}
+
+/// The secrets of both processes, by the variables that name where they are.
+fn kept(secrets: &Secrets, database: &Database) -> [(&'static str, String); 5] {
+    let administrator = json!({
+        "username": ADMIN_USERNAME,
+        "password_hash": secrets.admin_password_hash,
+    });
+    [
+        (
+            "PROXY_KEY_HASHER_SECRET_ARN",
+            secrets.key_hasher_secret.clone(),
+        ),
+        ("PROXY_SYNC_TOKEN_ARN", secrets.sync_token.clone()),
+        ("PROXY_JWT_SECRET_ARN", secrets.jwt_secret.clone()),
+        ("PROXY_DATABASE_URL_ARN", database.url().to_owned()),
+        ("PROXY_ADMIN_CREDENTIALS_ARN", administrator.to_string()),
+    ]
+}
+
+/// The variable that stands for this one when its value is in Secrets Manager.
+fn arn_of(variable: &str) -> String {
+    match variable {
+        "PROXY_ADMIN_USERNAME" | "PROXY_ADMIN_PASSWORD_HASH" => {
+            "PROXY_ADMIN_CREDENTIALS_ARN".to_owned()
+        }
+        variable => format!("{variable}_ARN"),
+    }
 }
 
 fn random_text() -> String {

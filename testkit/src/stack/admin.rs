@@ -71,6 +71,29 @@ impl Admin {
         self.call(Method::DELETE, &path, None).await.map(drop)
     }
 
+    /// Gives an access key a credential for Bedrock, in place of any it has.
+    ///
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn register_bedrock_key(
+        &self,
+        access_key_id: &str,
+        credential: Value,
+    ) -> Result<Value> {
+        let path = format!("/admin/access-keys/{access_key_id}/bedrock-key");
+        self.call(Method::POST, &path, Some(credential)).await
+    }
+
+    /// Lets `plan_first` or `bedrock_only` say who answers a user.
+    ///
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn route(&self, user_id: &str, routing_strategy: &str) -> Result<()> {
+        let path = format!("/admin/users/{user_id}/routing-strategy");
+        let body = json!({ "routing_strategy": routing_strategy });
+        self.call(Method::PUT, &path, Some(body)).await.map(drop)
+    }
+
     /// Waits until at least `proxies` proxies have applied the newest change.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The whole system as real processes: clients, proxies, control, Postgres.
-//! Only the Anthropic API is ours.
+//! Only the Anthropic API and AWS are not the real ones.
 
+mod bedrock;
 mod claude_code;
 mod control_away;
 mod credentials;

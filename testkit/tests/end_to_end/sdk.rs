@@ -14,7 +14,8 @@ async fn notices_nothing(sdk: Sdk) -> Result<()> {
         simulator_url: world.simulator.url(),
     };
     sdk.check(&target).await?;
-    world.until_all_tokens_are_counted().await
+    let expected = world.simulator.ledger().into();
+    world.until_tokens_are_counted(&expected).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! A stack in front of a simulator, with a user and a key, and what tests ask of it.
 
+pub(crate) mod bedrock;
+
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
@@ -7,7 +9,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{
     anthropic::{Ledger, Simulator, Usage},
-    stack::{self, Proxy, Stack, admin::IssuedKey},
+    stack::{self, Builder, Proxy, Stack, admin::IssuedKey},
 };
 
 /// When a thing that must happen has not happened by then, it never will.
@@ -20,6 +22,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct World {
     pub(crate) stack: Stack,
     pub(crate) simulator: Simulator,
+    pub(crate) user_id: String,
     pub(crate) key: IssuedKey,
 }
 
@@ -32,13 +35,19 @@ pub(crate) struct Counted {
 
 impl World {
     pub(crate) async fn start(proxies: usize) -> Result<Self> {
+        Self::with(|stack| stack.proxies(proxies)).await
+    }
+
+    /// With a stack that is set up otherwise.
+    pub(crate) async fn with<'a>(set_up: impl FnOnce(Builder<'a>) -> Builder<'a>) -> Result<Self> {
         let simulator = Simulator::start().await?;
-        let stack = Stack::start(proxies, &simulator.url()).await?;
+        let stack = set_up(Stack::builder(&simulator.url())).start().await?;
         let user_id = stack.admin().create_user("Ada").await?;
         let key = stack.admin().issue_key(&user_id).await?;
         let world = Self {
             stack,
             simulator,
+            user_id,
             key,
         };
         world.until_in_force().await?;
@@ -63,26 +72,29 @@ impl World {
     /// Waits until control has counted what the simulator has reported: every
     /// answer and every token, not less and not more.
     pub(crate) async fn until_all_is_counted(&self) -> Result<()> {
-        let expected = Counted::from(self.simulator.ledger());
+        self.until_counted(&self.simulator.ledger().into()).await
+    }
+
+    /// Waits until control has counted this, not less and not more.
+    pub(crate) async fn until_counted(&self, expected: &Counted) -> Result<()> {
         let counted = self
-            .until_counted(&expected, |counted| counted.requests >= expected.requests)
+            .until_counted_enough(expected, |counted| counted.requests >= expected.requests)
             .await?;
         ensure!(
-            counted == expected,
+            counted == *expected,
             "counted {counted:?} instead of {expected:?}"
         );
         Ok(())
     }
 
     /// The same for the tokens alone, where there are requests without any.
-    pub(crate) async fn until_all_tokens_are_counted(&self) -> Result<()> {
-        let expected = Counted::from(self.simulator.ledger());
-        self.until_counted(&expected, |counted| counted.tokens == expected.tokens)
+    pub(crate) async fn until_tokens_are_counted(&self, expected: &Counted) -> Result<()> {
+        self.until_counted_enough(expected, |counted| counted.tokens == expected.tokens)
             .await
             .map(drop)
     }
 
-    async fn until_counted(
+    async fn until_counted_enough(
         &self,
         expected: &Counted,
         enough: impl Fn(&Counted) -> bool,
@@ -173,26 +185,45 @@ pub(crate) async fn eventually<T>(
         .with_context(|| format!("waited in vain: {what}"))?
 }
 
+/// A body for `/v1/messages`.
+pub(crate) fn question(model: &str, is_streaming: bool) -> Value {
+    json!({
+        "model": model,
+        "max_tokens": 256,
+        "stream": is_streaming,
+        "messages": [{ "role": "user", "content": "say: one two three" }],
+    })
+}
+
+/// Sends a body as a client does whose base URL this is.
+pub(crate) async fn send(
+    base_url: &str,
+    body: &Value,
+    headers: &[(&str, &str)],
+) -> Result<Response> {
+    let mut request = stack::http_client()?
+        .post(format!("{base_url}/v1/messages"))
+        .header("anthropic-version", "2023-06-01")
+        .json(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Ok(request.send().await?)
+}
+
 /// Sends one question as a client does whose base URL this is.
 pub(crate) async fn ask(base_url: &str, is_streaming: bool) -> Result<Response> {
-    let response = stack::http_client()?
-        .post(format!("{base_url}/v1/messages"))
-        .header("x-api-key", "sk-ant-test")
-        .header("anthropic-version", "2023-06-01")
-        .json(&json!({
-            "model": "claude-opus-5-5",
-            "max_tokens": 256,
-            "stream": is_streaming,
-            "messages": [{ "role": "user", "content": "say: one two three" }],
-        }))
-        .send()
-        .await?;
-    Ok(response)
+    let question = question("claude-opus-5-5", is_streaming);
+    send(base_url, &question, &[("x-api-key", "sk-ant-test")]).await
 }
 
 /// Asks, and insists on a complete answer.
 pub(crate) async fn ask_and_hear(base_url: &str, is_streaming: bool) -> Result<()> {
-    let response = ask(base_url, is_streaming).await?;
+    heard(ask(base_url, is_streaming).await?, is_streaming).await
+}
+
+/// Insists on a complete answer.
+pub(crate) async fn heard(response: Response, is_streaming: bool) -> Result<()> {
     ensure!(
         response.status() == StatusCode::OK,
         "{}: {}",
