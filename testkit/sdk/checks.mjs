@@ -2,8 +2,9 @@
 // it. Runs in the folder in which ./install has put the SDK.
 //
 // The environment says where: BASE_URL and API_KEY are what the SDK is given,
-// SIMULATOR_URL is where faults are scripted. Prints a line for each check and
-// ends with 1 when one failed. checks.py has the same list.
+// SIMULATOR_URL is where faults are scripted, PROVIDER is `plan` or `bedrock`: who
+// answers in the end. Prints a line for each check and ends with 1 when one failed.
+// checks.py has the same list.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -13,7 +14,7 @@ import { join } from "node:path";
 const require = createRequire(join(process.cwd(), "package.json"));
 const { default: Anthropic } = require("@anthropic-ai/sdk");
 
-const { BASE_URL, API_KEY, SIMULATOR_URL } = process.env;
+const { BASE_URL, API_KEY, SIMULATOR_URL, PROVIDER } = process.env;
 
 const MODEL = "claude-sonnet-4-6";
 const WEATHER = {
@@ -25,6 +26,12 @@ const WEATHER = {
     required: ["city"],
   },
 };
+
+// A red dot, and a page with nothing on it.
+const PNG =
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQ" +
+  "DwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+const PDF = "JVBERi0xLjQKJSVFT0YK";
 
 const client = (options = {}) =>
   new Anthropic({ baseURL: BASE_URL, apiKey: API_KEY, maxRetries: 0, timeout: 60_000, ...options });
@@ -61,6 +68,16 @@ async function raised(kind, action) {
     return error;
   }
   assert.fail(`no ${kind.name}`);
+}
+
+// The error that an action ends with.
+async function failure(action) {
+  try {
+    await action();
+  } catch (error) {
+    return error;
+  }
+  assert.fail("no error");
 }
 
 async function textsOf(stream) {
@@ -133,6 +150,22 @@ const checks = {
     assert.equal(message.stop_reason, "tool_use");
   },
 
+  async "several tools at once"() {
+    const calls = ['use: get_weather {"city": "Paris"}', 'use: get_weather {"city": "Oslo"}'];
+    const question = ask(calls.join("\n"), { tools: [WEATHER] });
+    const message = await client().messages.stream(question).finalMessage();
+    assert.deepEqual(message.content.map((use) => use.input.city), ["Paris", "Oslo"]);
+    const results = message.content.map(({ id, input }) => {
+      return { type: "tool_result", tool_use_id: id, content: `${input.city} is sunny` };
+    });
+    question.messages.push(
+      { role: "assistant", content: message.content },
+      { role: "user", content: results },
+    );
+    const answer = await client().messages.create(question);
+    assert.match(answer.content[0].text, /is sunny/);
+  },
+
   async "a tool that must be used"() {
     const tool_choice = { type: "tool", name: "get_weather" };
     const message = await client().messages.create(ask("hello", { tools: [WEATHER], tool_choice }));
@@ -161,6 +194,35 @@ const checks = {
     const message = await stream.finalMessage();
     assert.deepEqual([...kinds], ["thinking", "signature", "text"]);
     assert.ok(message.content[0].thinking && message.content[0].signature);
+  },
+
+  async "thinking before a tool"() {
+    const fields = { tools: [WEATHER], thinking: { type: "adaptive" } };
+    const question = ask('use: get_weather {"city": "Paris"}', fields);
+    const message = await client().messages.stream(question).finalMessage();
+    const [thought, use] = message.content;
+    assert.ok(thought.type === "thinking" && thought.signature && use.type === "tool_use");
+    const result = { type: "tool_result", tool_use_id: use.id, content: "22 degrees" };
+    question.messages.push(
+      { role: "assistant", content: message.content },
+      { role: "user", content: [result] },
+    );
+    const answer = await client().messages.create(question);
+    assert.match(answer.content[0].text, /22 degrees/);
+  },
+
+  async "an image and a document"() {
+    const content = (type, media_type, data) => ({
+      type,
+      source: { type: "base64", media_type, data },
+    });
+    const parts = [
+      content("image", "image/png", PNG),
+      content("document", "application/pdf", PDF),
+      { type: "text", text: "say: seen" },
+    ];
+    assert.equal((await client().messages.create(ask(parts))).content[0].text, "seen");
+    assert.equal(await client().messages.stream(ask(parts)).finalText(), "seen");
   },
 
   async "cached prompts"() {
@@ -197,6 +259,40 @@ const checks = {
     await raised(Anthropic.NotFoundError, () => client().models.retrieve("no-such-model"));
   },
 
+  async retries() {
+    const error = { error: { status: 529 } };
+    await script(
+      { times: 2, reply: { content: error, headers: [["retry-after-ms", "10"]] } },
+      { reply: { content: { text: "at last" } } },
+    );
+    const message = await client({ maxRetries: 2 }).messages.create(ask("hi"));
+    assert.equal(message.content[0].text, "at last");
+  },
+
+  async "retry after is a minimum"() {
+    const error = { error: { status: 429 } };
+    await script({ reply: { content: error, headers: [["retry-after", "1"]] } });
+    const start = performance.now();
+    await client({ maxRetries: 1 }).messages.create(ask("hi"));
+    assert.ok(performance.now() - start >= 990);
+  },
+
+  async "events that arrive in pieces"() {
+    await always({ writes: { bytes: 7 } });
+    const stream = client().messages.stream(ask("say: äöü 漢字"));
+    assert.equal(await stream.finalText(), "äöü 漢字");
+  },
+
+  async "large questions and answers"() {
+    const text = ("word".repeat(250) + " ").repeat(1000);
+    await always({ content: { text }, writes: { events: 100 } });
+    assert.equal(await client().messages.stream(ask(text)).finalText(), text);
+    assert.equal((await client().messages.create(ask(text))).content[0].text, text);
+  },
+};
+
+// Of what Bedrock does not have, or does in another way.
+const checksOfThePlan = {
   async "every error is typed"() {
     const errors = require("@anthropic-ai/sdk/core/error");
     const kinds = {
@@ -255,24 +351,6 @@ const checks = {
     assert.deepEqual(texts, ["one ", "two "]);
   },
 
-  async retries() {
-    const error = { error: { status: 529 } };
-    await script(
-      { times: 2, reply: { content: error, headers: [["retry-after-ms", "10"]] } },
-      { reply: { content: { text: "at last" } } },
-    );
-    const message = await client({ maxRetries: 2 }).messages.create(ask("hi"));
-    assert.equal(message.content[0].text, "at last");
-  },
-
-  async "retry after is a minimum"() {
-    const error = { error: { status: 429 } };
-    await script({ reply: { content: error, headers: [["retry-after", "1"]] } });
-    const start = performance.now();
-    await client({ maxRetries: 1 }).messages.create(ask("hi"));
-    assert.ok(performance.now() - start >= 990);
-  },
-
   async "no retry when told so"() {
     const error = { error: { status: 429 } };
     await always({ content: error, headers: [["x-should-retry", "false"]] });
@@ -300,12 +378,6 @@ const checks = {
     }
   },
 
-  async "events that arrive in pieces"() {
-    await always({ writes: { bytes: 7 } });
-    const stream = client().messages.stream(ask("say: äöü 漢字"));
-    assert.equal(await stream.finalText(), "äöü 漢字");
-  },
-
   async "the headers of the API"() {
     const { data, response } = await client().messages.create(ask("say: hi")).withResponse();
     assert.match(response.headers.get("request-id"), /^req_/);
@@ -313,17 +385,60 @@ const checks = {
     assert.ok(Number(response.headers.get("anthropic-ratelimit-requests-limit")) > 0);
     assert.equal(data.content[0].text, "hi");
   },
+};
 
-  async "large questions and answers"() {
-    const text = ("word".repeat(250) + " ").repeat(1000);
-    await always({ content: { text }, writes: { events: 100 } });
-    assert.equal(await client().messages.stream(ask(text)).finalText(), text);
-    assert.equal((await client().messages.create(ask(text))).content[0].text, text);
+const checksOfBedrock = {
+  async "every exception is an error of the API"() {
+    const expected = {
+      400: [400, "invalid_request_error"],
+      403: [503, "api_error"],
+      404: [404, "not_found_error"],
+      408: [504, "api_error"],
+      424: [500, "api_error"],
+      429: [429, "rate_limit_error"],
+      500: [500, "api_error"],
+      503: [529, "overloaded_error"],
+    };
+    for (const [status, said] of Object.entries(expected)) {
+      await always({ content: { error: { status: Number(status) } } });
+      for (const stream of [false, true]) {
+        const error = await failure(() => client().messages.create(ask("hi", { stream })));
+        assert.deepEqual([error.status, error.error.error.type], said);
+        assert.ok(error.error.error.message);
+        assert.match(error.requestID, /^req_/);
+      }
+    }
+  },
+
+  async "a stream with another end"() {
+    for (const how of [{ error: { status: 503 } }, "reset", "clean"]) {
+      await always({ ending: { at: { events: 4 }, how } });
+      const stream = client().messages.stream(ask("say: one two three"));
+      const texts = await textsOf(stream);
+      const error = await failure(() => stream.finalMessage());
+      assert.deepEqual(texts, ["one ", "two ", "three"].slice(0, texts.length));
+      if (how.error) {
+        assert.ok(texts.length > 0);
+        assert.match(error.error.error.type, /^(overloaded|api)_error$/);
+      }
+    }
+  },
+
+  async "no retry with a credential that Bedrock refuses"() {
+    await always({ content: { error: { status: 403 } } });
+    const before = await requestsSoFar();
+    const error = await failure(() => client({ maxRetries: 2 }).messages.create(ask("hi")));
+    assert.equal(error.status, 503);
+    assert.equal(await requestsSoFar(), before + 1);
   },
 };
 
+const chosen = {
+  ...checks,
+  ...(PROVIDER === "bedrock" ? checksOfBedrock : checksOfThePlan),
+};
 let failures = 0;
-for (const [name, check] of Object.entries(checks)) {
+for (const [name, check] of Object.entries(chosen)) {
   await script();
   try {
     await check();
@@ -337,6 +452,6 @@ await script();
 const { version } = JSON.parse(
   readFileSync(join(process.cwd(), "node_modules/@anthropic-ai/sdk/package.json")),
 );
-const total = Object.keys(checks).length;
+const total = Object.keys(chosen).length;
 console.log(`@anthropic-ai/sdk ${version} for TypeScript: ${failures} of ${total} failed`);
 process.exitCode = failures > 0 ? 1 : 0;

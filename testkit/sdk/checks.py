@@ -1,8 +1,9 @@
 """What the official Python SDK must get out of the API, or of a proxy before it.
 
 The environment says where: BASE_URL and API_KEY are what the SDK is given,
-SIMULATOR_URL is where faults are scripted. Prints a line for each check and
-ends with 1 when one failed. checks.mjs has the same list.
+SIMULATOR_URL is where faults are scripted, PROVIDER is `plan` or `bedrock`: who
+answers in the end. Prints a line for each check and ends with 1 when one failed.
+checks.mjs has the same list.
 """
 
 import functools
@@ -18,6 +19,7 @@ import anthropic
 BASE_URL = os.environ["BASE_URL"]
 API_KEY = os.environ["API_KEY"]
 SIMULATOR_URL = os.environ["SIMULATOR_URL"]
+IS_BEDROCK = os.environ["PROVIDER"] == "bedrock"
 
 MODEL = "claude-sonnet-4-6"
 WEATHER = {
@@ -30,12 +32,28 @@ WEATHER = {
     },
 }
 
+# A red dot, and a page with nothing on it.
+PNG = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQ"
+    "DwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+)
+PDF = "JVBERi0xLjQKJSVFT0YK"
+
 CHECKS = []
 
 
 def check(function):
     CHECKS.append(function)
     return function
+
+
+def check_of_the_plan(function):
+    """Of what Bedrock does not have, or does in another way."""
+    return function if IS_BEDROCK else check(function)
+
+
+def check_of_bedrock(function):
+    return check(function) if IS_BEDROCK else function
 
 
 @functools.cache
@@ -137,6 +155,25 @@ def a_streamed_tool_turn():
 
 
 @check
+def several_tools_at_once():
+    calls = ['use: get_weather {"city": "Paris"}', 'use: get_weather {"city": "Oslo"}']
+    question = ask("\n".join(calls), tools=[WEATHER])
+    with client().messages.stream(**question) as stream:
+        message = stream.get_final_message()
+    assert [use.input["city"] for use in message.content] == ["Paris", "Oslo"]
+    results = [
+        {"type": "tool_result", "tool_use_id": use.id, "content": f"{use.input} is sunny"}
+        for use in message.content
+    ]
+    question["messages"] += [
+        {"role": "assistant", "content": message.content},
+        {"role": "user", "content": results},
+    ]
+    answer = client().messages.create(**question)
+    assert "is sunny" in answer.content[0].text
+
+
+@check
 def a_tool_that_must_be_used():
     choice = {"type": "tool", "name": "get_weather"}
     message = client().messages.create(**ask("hello", tools=[WEATHER], tool_choice=choice))
@@ -164,6 +201,39 @@ def streamed_thinking():
         message = stream.get_final_message()
     assert {"thinking", "signature", "text"} <= kinds, kinds
     assert message.content[0].thinking and message.content[0].signature
+
+
+@check
+def thinking_before_a_tool():
+    question = ask(
+        'use: get_weather {"city": "Paris"}', tools=[WEATHER], thinking={"type": "adaptive"}
+    )
+    with client().messages.stream(**question) as stream:
+        message = stream.get_final_message()
+    thought, use = message.content
+    assert thought.type == "thinking" and thought.signature and use.type == "tool_use"
+    result = {"type": "tool_result", "tool_use_id": use.id, "content": "22 degrees"}
+    question["messages"] += [
+        {"role": "assistant", "content": message.content},
+        {"role": "user", "content": [result]},
+    ]
+    assert "22 degrees" in client().messages.create(**question).content[0].text
+
+
+@check
+def an_image_and_a_document():
+    def content(kind, media_type, data):
+        source = {"type": "base64", "media_type": media_type, "data": data}
+        return {"type": kind, "source": source}
+
+    parts = [
+        content("image", "image/png", PNG),
+        content("document", "application/pdf", PDF),
+        {"type": "text", "text": "say: seen"},
+    ]
+    assert client().messages.create(**ask(parts)).content[0].text == "seen"
+    with client().messages.stream(**ask(parts)) as stream:
+        assert stream.get_final_text() == "seen"
 
 
 @check
@@ -204,7 +274,7 @@ def models():
     raised(anthropic.NotFoundError, lambda: client().models.retrieve("no-such-model"))
 
 
-@check
+@check_of_the_plan
 def every_error_is_typed():
     errors = anthropic._exceptions
     kinds = {
@@ -244,7 +314,31 @@ def every_error_is_typed():
             assert error.body["error"]["type"] and error.request_id.startswith("req_")
 
 
-@check
+@check_of_bedrock
+def every_exception_is_an_error_of_the_api():
+    for status, expected in {
+        400: (400, "invalid_request_error"),
+        403: (503, "api_error"),
+        404: (404, "not_found_error"),
+        408: (504, "api_error"),
+        424: (500, "api_error"),
+        429: (429, "rate_limit_error"),
+        500: (500, "api_error"),
+        503: (529, "overloaded_error"),
+    }.items():
+        always({"content": {"error": {"status": status}}})
+        for stream in (False, True):
+            try:
+                client().messages.create(stream=stream, **ask("hi"))
+                raise AssertionError(f"no error for {status}")
+            except anthropic.APIStatusError as error:
+                said = (error.status_code, error.body["error"]["type"])
+                assert said == expected, f"{said} is not {expected}"
+                assert error.body["error"]["message"]
+                assert error.request_id.startswith("req_")
+
+
+@check_of_the_plan
 def an_error_that_is_not_json():
     body = {"status": 403, "content_type": "text/html", "body": "<html>blocked</html>"}
     always({"content": {"body": body}})
@@ -254,7 +348,7 @@ def an_error_that_is_not_json():
     assert "blocked" in str(error.body)
 
 
-@check
+@check_of_the_plan
 def an_error_inside_a_stream():
     how = {"error": {"status": 529}}
     always({"ending": {"at": {"events": 5}, "how": how}})
@@ -274,7 +368,7 @@ def an_error_inside_a_stream():
     assert texts == ["one ", "two "], texts
 
 
-@check
+@check_of_the_plan
 def a_stream_that_breaks():
     always({"ending": {"at": {"events": 5}, "how": "reset"}})
     texts = []
@@ -287,6 +381,25 @@ def a_stream_that_breaks():
     else:
         raise AssertionError("a broken stream ended well")
     assert texts == ["one ", "two "], texts
+
+
+@check_of_bedrock
+def a_stream_with_another_end():
+    for how in ({"error": {"status": 503}}, "reset", "clean"):
+        always({"ending": {"at": {"events": 4}, "how": how}})
+        texts, error = [], None
+        try:
+            with client().messages.stream(**ask("say: one two three")) as stream:
+                for text in stream.text_stream:
+                    texts.append(text)
+        except Exception as caught:  # which one depends on Bedrock's API, too
+            error = caught
+        assert error, f"{how} is a good end"
+        assert texts == ["one ", "two ", "three"][: len(texts)], texts
+        if isinstance(how, dict):
+            assert texts
+            kind = error.body["error"]["type"]
+            assert kind in ("overloaded_error", "api_error"), kind
 
 
 @check
@@ -309,7 +422,7 @@ def retry_after_is_a_minimum():
     assert time.monotonic() - start >= 1
 
 
-@check
+@check_of_the_plan
 def no_retry_when_told_so():
     error = {"error": {"status": 429}}
     always({"content": error, "headers": [["x-should-retry", "false"]]})
@@ -321,7 +434,19 @@ def no_retry_when_told_so():
     assert requests_so_far() == before + 1
 
 
-@check
+@check_of_bedrock
+def no_retry_with_a_credential_that_bedrock_refuses():
+    always({"content": {"error": {"status": 403}}})
+    before = requests_so_far()
+    try:
+        client(max_retries=2).messages.create(**ask("hi"))
+        raise AssertionError("no error")
+    except anthropic.APIStatusError as error:
+        assert error.status_code == 503
+    assert requests_so_far() == before + 1
+
+
+@check_of_the_plan
 def a_retry_when_told_so():
     headers = [["x-should-retry", "true"], ["retry-after-ms", "10"]]
     script({"reply": {"content": {"error": {"status": 400}}, "headers": headers}})
@@ -329,7 +454,7 @@ def a_retry_when_told_so():
     assert message.content[0].text == "hi"
 
 
-@check
+@check_of_the_plan
 def compressed_answers():
     for encoding in ("accepted", "gzip", "deflate"):
         always({"encoding": encoding})
@@ -346,7 +471,7 @@ def events_that_arrive_in_pieces():
         assert stream.get_final_text() == "äöü 漢字"
 
 
-@check
+@check_of_the_plan
 def the_headers_of_the_api():
     answer = client().messages.with_raw_response.create(**ask("say: hi"))
     assert answer.headers["request-id"].startswith("req_")

@@ -29,6 +29,8 @@ pub struct Target {
     pub api_key: String,
     /// The simulator that answers in the end, to script faults.
     pub simulator_url: String,
+    /// Whether that is Bedrock's, behind a proxy.
+    pub is_bedrock: bool,
 }
 
 /// Two simulators of Bedrock, for AWS's own client.
@@ -91,6 +93,10 @@ impl Sdk {
             .env("BASE_URL", &target.base_url)
             .env("API_KEY", &target.api_key)
             .env("SIMULATOR_URL", &target.simulator_url)
+            .env(
+                "PROVIDER",
+                if target.is_bedrock { "bedrock" } else { "plan" },
+            )
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("NO_PROXY", "127.0.0.1,localhost");
         command

@@ -13,6 +13,7 @@ async fn is_content(sdk: Sdk) {
         base_url: simulator.url(),
         api_key: "sk-ant-test".to_owned(),
         simulator_url: simulator.url(),
+        is_bedrock: false,
     };
     let printed = sdk.check(&target).await.unwrap();
     assert!(printed.contains("\nok every error is typed\n"), "{printed}");
