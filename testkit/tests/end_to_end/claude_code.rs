@@ -4,11 +4,12 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::bedrock::{self, Operation};
+use testkit::bedrock::{self, Operation, Thoughts};
 
-use crate::support::{World, repository};
+use crate::support::{World, bedrock::OnBedrock, repository};
 
 /// How long one run may take; Claude Code's own patience is longer.
 const LIMIT_SECONDS: &str = "120";
@@ -157,6 +158,101 @@ async fn claude_code_streams_an_answer_with_thinking() -> Result<()> {
         );
     }
     world.until_all_is_counted().await
+}
+
+/// A red dot, and a page with nothing on it.
+const PNG: &[u8] = include_bytes!("dot.png");
+const PDF: &[u8] = include_bytes!("page.pdf");
+
+/// Everything that Claude Code does with a model, through one of Bedrock's APIs.
+async fn does_its_work_on_bedrock(api: &str) -> Result<()> {
+    let world = OnBedrock::with(|stack| stack.setting("PROXY_BEDROCK_API", api)).await?;
+    assert!(world.bedrock.is_strict());
+    // Also its thoughts must come back as they were signed.
+    world.bedrock.take(Thoughts::Own);
+    let mut lines = lines(&world);
+    lines.push(("ANTHROPIC_MODEL".to_owned(), "claude-opus-5-5".to_owned()));
+    for version in VERSIONS {
+        let claude = ClaudeCode::install(version)?;
+        says_what_it_is_told(&claude, &lines).await?;
+        runs_tools_at_once(&claude, &lines).await?;
+        reads_an_image_and_a_document(&claude, &lines, &world).await?;
+    }
+    let received = world.bedrock.received();
+    let questions = received.iter().filter(|it| it.operation.is_message());
+    assert_eq!(
+        questions.count() as u64,
+        world.bedrock.ledger().answers,
+        "Bedrock has refused something"
+    );
+    assert!(world.simulator.received().is_empty(), "the plan was asked");
+    world.until_bedrock_is_counted().await
+}
+
+async fn says_what_it_is_told(claude: &ClaudeCode, lines: &[(String, String)]) -> Result<()> {
+    let arguments = [
+        "say: thought about it",
+        "--output-format=stream-json",
+        "--include-partial-messages",
+        "--verbose",
+    ];
+    let output = claude.run(lines, &arguments).await?;
+    for expected in ["\"signature_delta\"", "\"result\":\"thought about it\""] {
+        assert!(output.contains(expected), "no {expected} in {output}");
+    }
+    Ok(())
+}
+
+async fn runs_tools_at_once(claude: &ClaudeCode, lines: &[(String, String)]) -> Result<()> {
+    let arguments = [
+        "run: echo first | tee first.txt\nrun: echo second | tee second.txt",
+        "--allowedTools",
+        "Bash",
+    ];
+    let answer = claude.run(lines, &arguments).await?;
+    for name in ["first", "second"] {
+        let made = fs::read_to_string(claude.folder.path().join(format!("{name}.txt")))
+            .with_context(|| format!("the {name} tool did not run: {answer}"))?;
+        assert_eq!(made.trim(), name);
+    }
+    assert!(answer.contains("The tool answered"), "{answer}");
+    Ok(())
+}
+
+async fn reads_an_image_and_a_document(
+    claude: &ClaudeCode,
+    lines: &[(String, String)],
+    world: &OnBedrock,
+) -> Result<()> {
+    let asked = world.bedrock.received().len();
+    for (name, content) in [("dot.png", PNG), ("page.pdf", PDF)] {
+        let file = claude.folder.path().join(name);
+        fs::write(&file, content)?;
+        let question = format!("use: Read {}", serde_json::json!({ "file_path": file }));
+        claude
+            .run(lines, &[&question, "--allowedTools", "Read"])
+            .await?;
+        let sent = BASE64_STANDARD.encode(content);
+        let received = world.asked_since(asked);
+        let got = received.iter().any(|request| request.contains(&sent));
+        assert!(got, "Bedrock never saw {name}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_does_its_work_through_invoke() -> Result<()> {
+    does_its_work_on_bedrock("invoke").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_does_its_work_through_messages() -> Result<()> {
+    does_its_work_on_bedrock("messages").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_does_its_work_through_converse() -> Result<()> {
+    does_its_work_on_bedrock("converse").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
