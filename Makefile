@@ -17,7 +17,7 @@ run: ## Start everything, in front of the real Anthropic API
 	@$(programs)/$(PROFILE)/stack run
 
 .PHONY: demo
-demo: ## The same in front of a simulated API, with some traffic
+demo: ## The same in front of a simulated API and Bedrock, with some traffic
 	@scripts/check-tools cargo cc
 	cargo build --locked --workspace --bins $(profile_flag)
 	@$(programs)/$(PROFILE)/stack demo

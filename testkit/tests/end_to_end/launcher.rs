@@ -53,6 +53,7 @@ impl Place {
                 ("PROXY_GRPC_ADDR", control.grpc),
                 ("PROXY_CONTROL_OPS_ADDR", control.ops),
                 ("SIMULATOR_ADDR", free_address()?),
+                ("SIMULATOR_BEDROCK_ADDR", free_address()?),
             ]),
         })
     }
@@ -158,12 +159,20 @@ async fn demo_has_traffic_and_its_printed_lines_start_claude_code() -> Result<()
     let place = Place::new()?;
     let demo = place.launch("demo").await?;
     let admin = demo.sign_in().await?;
-    let requests =
-        async || anyhow::Ok(admin.get("/admin/usage").await?["totals"]["requests"].as_u64());
+    let usage = async || admin.get("/admin/usage").await;
+    let requests = async || anyhow::Ok(usage().await?["totals"]["requests"].as_u64());
     let traffic = eventually("the demo's own traffic is counted", async || {
         Ok(requests().await?.filter(|requests| *requests >= 18))
     })
     .await?;
+
+    let by_provider = usage().await?["by_provider"].take();
+    let by_bedrock = by_provider
+        .as_array()
+        .and_then(|all| all.iter().find(|it| it["provider"] == "bedrock"));
+    let by_bedrock = by_bedrock.context("Bedrock has answered nobody")?;
+    assert_eq!(by_bedrock["requests"], 6);
+    assert!(demo.said("Linus is answered by a simulated").is_some());
 
     let answer = ClaudeCode::install("2.1.328")?
         .run(&demo.exports(), &["say: hello demo"])

@@ -20,7 +20,7 @@ use testkit::{
 
 use crate::{
     interrupt::Interrupts,
-    state::{Member, State},
+    state::{Member, NewMember, State},
     traffic,
 };
 
@@ -38,6 +38,8 @@ const OURS: [&str; 11] = [
     "PROXY_ADMIN_PASSWORD_HASH",
     "PROXY_ADMIN_CREDENTIALS_ARN",
 ];
+
+const BEDROCK_URL: &str = "AWS_ENDPOINT_URL_BEDROCK_RUNTIME";
 
 /// Where things listen: on this machine only, unless told otherwise. All other
 /// variables of the proxy and of control are passed on to them, but those that
@@ -62,6 +64,9 @@ pub(crate) struct Settings {
     /// Where the simulated API of `demo` listens.
     #[arg(long, env = "SIMULATOR_ADDR", default_value = "127.0.0.1:8090")]
     simulator_addr: SocketAddr,
+    /// Where the simulated Bedrock of `demo` listens.
+    #[arg(long, env = "SIMULATOR_BEDROCK_ADDR", default_value = "127.0.0.1:8091")]
+    simulator_bedrock_addr: SocketAddr,
     /// Who signs in to the console.
     #[arg(long, env = "PROXY_ADMIN_USERNAME", default_value = ADMIN_USERNAME)]
     admin_username: String,
@@ -96,10 +101,22 @@ impl Mode {
         }
     }
 
-    fn members(self) -> &'static [&'static str] {
+    fn members(self) -> Vec<NewMember> {
         match self {
-            Self::Run => &["First user"],
-            Self::Demo => &["Ada", "Grace", "Linus"],
+            Self::Run => vec![NewMember::on_plan("First user")],
+            Self::Demo => vec![
+                NewMember::on_plan("Ada"),
+                NewMember::on_plan("Grace"),
+                NewMember::on_bedrock("Linus"),
+            ],
+        }
+    }
+
+    /// Variables that this mode sets itself.
+    fn own(self) -> &'static [&'static str] {
+        match self {
+            Self::Run => &[],
+            Self::Demo => &["PROXY_PLAN_API_URL", BEDROCK_URL],
         }
     }
 }
@@ -131,12 +148,18 @@ pub(crate) async fn launch(mode: Mode, settings: Settings) -> Result<ExitCode> {
 
 async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System, String)> {
     let programs = Programs::beside_ours()?;
+    let bedrock = (mode == Mode::Demo).then(|| {
+        let url = stack::url(settings.simulator_bedrock_addr);
+        (BEDROCK_URL.into(), url.into())
+    });
+    let ours = || OURS.iter().chain(mode.own());
     let blueprint = Blueprint {
         secrets: state.secrets(&programs)?,
         programs,
         admin_username: settings.admin_username.clone(),
         environment: std::env::vars_os()
-            .filter(|(name, _)| !OURS.iter().any(|ours| name == ours))
+            .filter(|(name, _)| !ours().any(|ours| name == ours))
+            .chain(bedrock)
             .collect(),
         folder: state.folder.clone(),
     };
@@ -158,7 +181,7 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
         .start()?;
     let simulator = match mode {
         Mode::Run => None,
-        Mode::Demo => Some(simulator(&blueprint, settings.simulator_addr).start()?),
+        Mode::Demo => Some(simulator(&blueprint, settings).start()?),
     };
     let plan_api_url = simulator
         .as_ref()
@@ -181,7 +204,7 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
     let admin_url = stack::url(settings.admin_addr);
     let password = &blueprint.secrets.admin_password;
     let admin = Admin::sign_in(&admin_url, &settings.admin_username, password).await?;
-    let members = state.members(mode.members(), &admin).await?;
+    let members = state.members(&mode.members(), &admin).await?;
     admin.until_in_force(1).await?;
     let member = members.first().context("no first user")?;
     let usable = is_active(&admin, member)
@@ -191,7 +214,18 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
         let count = traffic::send(&proxy_url, &members).await?;
         eprintln!("Sent {count} requests of {} users.", members.len());
     }
-    let greeting = greeting(mode, state, &admin_url, &blueprint, usable.as_deref());
+    let on_bedrock = match mode {
+        Mode::Run => None,
+        Mode::Demo => on_bedrock(&admin, &members).await,
+    };
+    let greeting = greeting(
+        mode,
+        state,
+        &admin_url,
+        &blueprint,
+        usable.as_deref(),
+        on_bedrock,
+    );
     Ok((system, greeting))
 }
 
@@ -213,18 +247,33 @@ async fn is_active(admin: &Admin, member: &Member) -> Result<bool> {
     }))
 }
 
-fn simulator(blueprint: &Blueprint, address: SocketAddr) -> Recipe {
+/// The first whom Bedrock answers; an administrator may have routed any of them.
+async fn on_bedrock<'a>(admin: &Admin, members: &'a [Member]) -> Option<&'a Member> {
+    for member in members {
+        let user = admin.get(&format!("/admin/users/{}", member.user_id)).await;
+        if user.is_ok_and(|user| user.get("routing_strategy") == Some(&"bedrock_only".into())) {
+            return Some(member);
+        }
+    }
+    None
+}
+
+fn simulator(blueprint: &Blueprint, settings: &Settings) -> Recipe {
+    let bedrock = settings.simulator_bedrock_addr;
     Recipe {
         name: "simulator",
         program: blueprint.programs.simulator.clone(),
         arguments: vec![
             "--listen".into(),
-            address.to_string().into(),
+            settings.simulator_addr.to_string().into(),
+            "--bedrock".into(),
+            bedrock.to_string().into(),
             "--demo".into(),
         ],
         environment: blueprint.environment.clone(),
         log: blueprint.folder.join("simulator.log"),
-        ready_url: format!("{}/_ledger", stack::url(address)),
+        // It begins with the API and is then Bedrock as well.
+        ready_url: format!("{}/_ledger", stack::url(bedrock)),
     }
 }
 
@@ -234,7 +283,11 @@ fn greeting(
     console: &str,
     blueprint: &Blueprint,
     base_url: Option<&str>,
+    on_bedrock: Option<&Member>,
 ) -> String {
+    let bedrock = on_bedrock.map_or_else(String::new, |member| {
+        format!("{} is answered by a simulated Bedrock.\n", member.name)
+    });
     let client = match (mode, base_url) {
         (_, None) => "The first user's key is revoked: issue another in the console.".to_owned(),
         (Mode::Run, Some(base_url)) => format!(
@@ -256,7 +309,8 @@ fn greeting(
          Console   {console}\n  \
          User      {}\n  \
          Password  {}\n\n\
-         {client}\n\n\
+         {client}\n\
+         {bedrock}\n\
          Everything is kept in {}. Ctrl-C stops everything.\n",
         blueprint.admin_username,
         blueprint.secrets.admin_password,
@@ -266,8 +320,7 @@ fn greeting(
 
 /// A variable without effect is a riddle, unless we say so.
 fn say_what_is_ignored(mode: Mode) {
-    let in_demo = (mode == Mode::Demo).then_some("PROXY_PLAN_API_URL");
-    for variable in OURS.into_iter().chain(in_demo) {
+    for variable in OURS.iter().chain(mode.own()) {
         if std::env::var_os(variable).is_some() {
             eprintln!(
                 "{variable} has no effect here: make {} sets it itself.",
@@ -302,6 +355,7 @@ impl Settings {
             ("PROXY_GRPC_ADDR", self.grpc_addr),
             ("PROXY_CONTROL_OPS_ADDR", self.control_ops_addr),
             ("SIMULATOR_ADDR", self.simulator_addr),
+            ("SIMULATOR_BEDROCK_ADDR", self.simulator_bedrock_addr),
         ];
         let used = if mode == Mode::Demo {
             &addresses[..]

@@ -30,7 +30,7 @@ use launch::{Mode, Settings};
 enum Arguments {
     /// Postgres, control and a proxy, in front of the real Anthropic API.
     Run(Settings),
-    /// The same in front of a simulated API, with some traffic.
+    /// The same in front of a simulated API and Bedrock, with some traffic.
     Demo(Settings),
     /// Runs a command beside a scratch Postgres that TEST_POSTGRES_URL names.
     Postgres {

@@ -12,7 +12,9 @@ use serde::{
     de::DeserializeOwned,
     {Deserialize, Serialize},
 };
+use serde_json::json;
 use testkit::{
+    bedrock,
     stack::admin::Admin,
     stack::{Programs, Secrets},
 };
@@ -31,6 +33,30 @@ pub(crate) struct Member {
     pub(crate) user_id: String,
     pub(crate) access_key_id: String,
     pub(crate) raw_key: String,
+}
+
+/// A user to make on the first start.
+#[derive(Debug)]
+pub(crate) struct NewMember {
+    pub(crate) name: &'static str,
+    /// Answered by the simulated Bedrock, in place of the plan.
+    pub(crate) is_on_bedrock: bool,
+}
+
+impl NewMember {
+    pub(crate) fn on_plan(name: &'static str) -> Self {
+        Self {
+            name,
+            is_on_bedrock: false,
+        }
+    }
+
+    pub(crate) fn on_bedrock(name: &'static str) -> Self {
+        Self {
+            name,
+            is_on_bedrock: true,
+        }
+    }
 }
 
 impl State {
@@ -79,15 +105,26 @@ impl State {
         Ok(secrets)
     }
 
-    /// The users of these names, made with a key each on the first start.
-    pub(crate) async fn members(&self, names: &[&str], admin: &Admin) -> Result<Vec<Member>> {
+    /// These users, made with a key each on the first start.
+    pub(crate) async fn members(&self, new: &[NewMember], admin: &Admin) -> Result<Vec<Member>> {
         if let Some(members) = self.read("members.json")? {
             return Ok(members);
         }
         let mut members = Vec::new();
-        for name in names {
+        for NewMember {
+            name,
+            is_on_bedrock,
+        } in new
+        {
             let user_id = admin.create_user(name).await?;
             let key = admin.issue_key(&user_id).await?;
+            if *is_on_bedrock {
+                let credential = json!({ "bedrock_api_key": bedrock::API_KEY, "verify": true });
+                admin
+                    .register_bedrock_key(&key.access_key_id, credential)
+                    .await?;
+                admin.route(&user_id, "bedrock_only").await?;
+            }
             members.push(Member {
                 name: (*name).to_owned(),
                 user_id,
