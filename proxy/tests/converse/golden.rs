@@ -9,36 +9,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use proxy::upstream::bedrock::converse::{
-    Family, answer,
-    dropped::Dropped,
-    names::Names,
-    request::{Translated, translate},
-    stream::{Events, Unfinished},
+use proxy::upstream::{
+    bedrock::{
+        converse::{
+            Family, answer,
+            dropped::Dropped,
+            names::Names,
+            request::{Translated, translate},
+            stream::Events,
+        },
+        shape::fold_system_messages,
+    },
+    members::Members,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::wire;
 
 /// What the client asked for, which is what it is told.
 const MODEL: &str = "claude-sonnet-4-5";
-
-/// What the input of a rule may say about the names of its request.
-#[derive(Deserialize)]
-struct Asked {
-    #[serde(default)]
-    tools: Vec<String>,
-    #[serde(default)]
-    ids: Vec<String>,
-}
-
-impl Asked {
-    fn names(&self) -> Names {
-        let tools = self.tools.iter().map(String::as_str);
-        Names::new(tools, self.ids.iter().map(String::as_str))
-    }
-}
 
 #[derive(Deserialize)]
 struct Question {
@@ -46,21 +36,26 @@ struct Question {
     family: String,
     #[serde(default)]
     betas: Vec<String>,
-    body: Value,
+    body: Members,
 }
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(flatten)]
-    asked: Asked,
-    body: Value,
+    /// Names of tools in its request.
+    #[serde(default)]
+    tools: Vec<String>,
+    body: Box<RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Stream {
-    #[serde(flatten)]
-    asked: Asked,
+    #[serde(default)]
+    tools: Vec<String>,
     frames: Vec<(String, Value)>,
+}
+
+fn names(tools: &[String]) -> Names {
+    Names::new(tools.iter().map(String::as_str), [])
 }
 
 fn root() -> PathBuf {
@@ -95,8 +90,8 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> T {
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn pretty(value: &Value) -> String {
-    format!("{value:#}\n")
+fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).unwrap() + "\n"
 }
 
 /// Compares what came out with what is written down, rule by rule.
@@ -170,13 +165,57 @@ async fn the_same_request_is_the_same_bytes() {
 }
 
 #[tokio::test]
+async fn numbers_reach_the_model_digit_by_digit() {
+    let input = r#"{"z":1.0,"a":1e2,"long":123456789012345678901234567890}"#;
+    let schema = r#"{"type":"object","properties":{"n":{"maximum":1e2,"minimum":1.0}}}"#;
+    let body = format!(
+        r#"{{"temperature":0.7,"tools":[{{"name":"T","input_schema":{schema}}}],"messages":[
+            {{"role":"user","content":"Go"}},
+            {{"role":"assistant","content":[{{"type":"text","text":"Yes."}},
+                {{"type":"tool_use","id":"a","name":"T","input":{input}}}]}},
+            {{"role":"user","content":[{{"type":"tool_result","tool_use_id":"a","content":"ok"}}]}}
+        ]}}"#
+    );
+    let body = serde_json::from_str(&body).unwrap();
+    let translated = translate(&body, &[], Family::Anthropic).unwrap();
+    let sent = String::from_utf8(wire::sent(translated.request).await).unwrap();
+    for text in [input, schema, r#""temperature":0.7}"#] {
+        assert!(sent.contains(text), "{sent}");
+    }
+}
+
+/// What the adapters for Anthropic's own format do with a message of the system
+/// that is refused is what this one does with all of them.
+#[tokio::test]
+async fn a_message_of_the_system_is_folded_in_one_way() {
+    let mut folded = 0;
+    for rule in rules("request", "request.json", "converse.json") {
+        let question: Question = read(&rule.join("request.json"));
+        let mut body = question.body.clone();
+        if !body.edit("messages", |_| true, fold_system_messages) {
+            continue;
+        }
+        folded += 1;
+        let family = family(&question.family);
+        let [there, before] = [&question.body, &body].map(|it| translate(it, &[], family).unwrap());
+        let (there, before) = (on_the_wire(there).await, on_the_wire(before).await);
+        assert_eq!(there["wire"], before["wire"], "{}", rule.display());
+    }
+    assert!(folded > 5, "{folded}");
+}
+
+#[tokio::test]
 async fn answers_are_messages_as_written_down() {
     let mut results = Vec::new();
     for rule in rules("answer", "converse.json", "answer.json") {
         let given: Answer = read(&rule.join("converse.json"));
-        let output = wire::answered(&given.body).await;
-        let message = answer::message(&output, MODEL, &given.asked.names(), "msg_golden");
-        results.push((rule.join("answer.json"), pretty(&message)));
+        let (output, original) = wire::answered(given.body.get()).await;
+        let names = names(&given.tools);
+        let message = match answer::message(&output, &original, MODEL, &names, "msg_golden") {
+            Ok(message) => pretty(&message),
+            Err(malformed) => pretty(&json!({"error": malformed.to_string()})),
+        };
+        results.push((rule.join("answer.json"), message));
     }
     settle(results);
 }
@@ -187,14 +226,14 @@ async fn streams_are_events_as_written_down() {
     for rule in rules("stream", "frames.json", "events.sse") {
         let given: Stream = read(&rule.join("frames.json"));
         let mut output = wire::streamed(&given.frames).await;
-        let names = given.asked.names();
+        let names = names(&given.tools);
         let mut events = Events::new(MODEL.to_owned(), names, "msg_golden".to_owned());
         let mut out = Vec::new();
         while let Some(event) = output.stream.recv().await.unwrap() {
             events.on(&event, &mut out);
         }
-        if events.end(&mut out) == Err(Unfinished) {
-            out.extend_from_slice(b": unfinished\n");
+        if let Err(unfinished) = events.end(&mut out) {
+            out.extend_from_slice(format!(": {unfinished}\n").as_bytes());
         }
         results.push((rule.join("events.sse"), String::from_utf8(out).unwrap()));
     }

@@ -23,7 +23,7 @@ use aws_smithy_types::{
     body::SdkBody,
     event_stream::{Header, HeaderValue, Message},
 };
-use proxy::upstream::bedrock::converse::request::Request;
+use proxy::upstream::bedrock::converse::{original::Original, request::Request};
 use serde_json::Value;
 
 /// Answers every request with the same bytes.
@@ -92,15 +92,17 @@ pub(crate) async fn sent(request: Request) -> Vec<u8> {
     whole
 }
 
-/// The SDK's reading of an answer of Converse.
-pub(crate) async fn answered(body: &Value) -> ConverseOutput {
+/// The SDK's reading of an answer of Converse, and its body.
+pub(crate) async fn answered(body: &str) -> (ConverseOutput, Vec<u8>) {
     let wire = Wire {
         content_type: "application/json",
-        answer: body.to_string().into(),
+        answer: body.into(),
         ..Wire::default()
     };
-    let call = wire.client().converse().model_id("model");
-    call.send().await.unwrap()
+    let original = Original::default();
+    let call = wire.client().converse().model_id("model").customize();
+    let output = call.interceptor(original.clone()).send().await.unwrap();
+    (output, original.take())
 }
 
 /// The SDK's reading of a stream of frames: pairs of event type and payload.

@@ -10,6 +10,7 @@ pub mod answer;
 pub mod call;
 pub mod dropped;
 pub mod names;
+pub mod original;
 pub mod request;
 pub mod stream;
 
@@ -19,15 +20,18 @@ mod citations;
 mod content;
 mod documents;
 mod fields;
+mod fractions;
 mod invalid;
 mod messages;
 mod notes;
 mod stop;
 mod system;
+mod texts;
 mod tools;
 mod usage;
 
 pub use invalid::Invalid;
+pub use stop::Malformed;
 
 use super::model::Model;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use memchr::memmem;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::feature::{Feature, SYSTEM_ROLE, TOOL_REFERENCE};
 use crate::upstream::members::Members;
@@ -142,8 +142,9 @@ fn unmark(name: &str, value: &mut Value, member: &str) -> bool {
     was_there
 }
 
-/// Messages of the role `system` become part of the user's turn beside them:
-/// the one before, else the one after, else one of their own.
+/// Messages of the role `system` become part of the user's turn beside them: the
+/// end of the one before, else the beginning of the one after, else one of their
+/// own.
 pub fn fold_system_messages(messages: &mut Value) -> bool {
     let Value::Array(list) = messages else {
         return false;
@@ -155,15 +156,20 @@ pub fn fold_system_messages(messages: &mut Value) -> bool {
     let mut waiting: Vec<Value> = Vec::new();
     for mut message in std::mem::take(list) {
         if has_role(&message, "system") {
-            let reminder = as_reminder(&message);
+            let Some(reminder) = message.as_object().and_then(reminder) else {
+                continue;
+            };
             match folded.last_mut().filter(|it| has_role(it, "user")) {
                 Some(before) => blocks(before).push(reminder),
                 None => waiting.push(reminder),
             }
         } else {
-            if has_role(&message, "user") {
+            if has_role(&message, "user") && !waiting.is_empty() {
+                let blocks = blocks(&mut message);
                 // Results of tools stay first.
-                blocks(&mut message).append(&mut waiting);
+                let is_result = |it: &Value| it["type"] == "tool_result";
+                let at = blocks.iter().rposition(is_result).map_or(0, |it| it + 1);
+                blocks.splice(at..at, waiting.drain(..));
             } else if !waiting.is_empty() {
                 folded.push(json!({"role": "user", "content": std::mem::take(&mut waiting)}));
             }
@@ -181,8 +187,9 @@ fn has_role(message: &Value, role: &str) -> bool {
     message.get("role").and_then(Value::as_str) == Some(role)
 }
 
+/// A message of the role `system` as a block of a user's; none when it has no text.
 /// The tag is the one under which Claude Code gives such texts itself.
-fn as_reminder(message: &Value) -> Value {
+pub fn reminder(message: &Map<String, Value>) -> Option<Value> {
     let mut texts: Vec<&str> = Vec::new();
     let mut marker = None;
     match message.get("content") {
@@ -195,15 +202,19 @@ fn as_reminder(message: &Value) -> Value {
         }
         _ => {}
     }
-    let text = format!(
-        "<system-reminder>\n{}\n</system-reminder>",
-        texts.join("\n")
-    );
+    texts.retain(|it| !it.trim().is_empty());
+    if texts.is_empty() {
+        return None;
+    }
+    let mut text = texts.join("\n");
+    if !text.starts_with("<system-reminder>") {
+        text = format!("<system-reminder>\n{text}\n</system-reminder>");
+    }
     let mut block = json!({"type": "text", "text": text});
     if let (Some(marker), Some(block)) = (marker, block.as_object_mut()) {
         block.insert("cache_control".to_owned(), marker.clone());
     }
-    block
+    Some(block)
 }
 
 /// A message's content as the list of blocks that it stands for.
@@ -366,7 +377,7 @@ mod tests {
                 ]),
                 json!([
                     say("assistant", json!("a")),
-                    say("user", json!([text("u"), reminder("s\nt")]))
+                    say("user", json!([reminder("s\nt"), text("u")]))
                 ]),
             ),
             (

@@ -86,12 +86,20 @@ pub(super) fn nested(
 /// A list that cache points stand in.
 pub(super) trait Points {
     fn cache_point(point: CachePointBlock) -> Self;
+    fn as_point(&mut self) -> Option<&mut CachePointBlock>;
     fn is_cache_point(&self) -> bool;
 }
 
 impl Points for Tool {
     fn cache_point(point: CachePointBlock) -> Self {
         Self::CachePoint(point)
+    }
+
+    fn as_point(&mut self) -> Option<&mut CachePointBlock> {
+        match self {
+            Self::CachePoint(point) => Some(point),
+            _ => None,
+        }
     }
 
     fn is_cache_point(&self) -> bool {
@@ -104,6 +112,13 @@ impl Points for SystemContentBlock {
         Self::CachePoint(point)
     }
 
+    fn as_point(&mut self) -> Option<&mut CachePointBlock> {
+        match self {
+            Self::CachePoint(point) => Some(point),
+            _ => None,
+        }
+    }
+
     fn is_cache_point(&self) -> bool {
         Self::is_cache_point(self)
     }
@@ -112,6 +127,13 @@ impl Points for SystemContentBlock {
 impl Points for ContentBlock {
     fn cache_point(point: CachePointBlock) -> Self {
         Self::CachePoint(point)
+    }
+
+    fn as_point(&mut self) -> Option<&mut CachePointBlock> {
+        match self {
+            Self::CachePoint(point) => Some(point),
+            _ => None,
+        }
     }
 
     fn is_cache_point(&self) -> bool {
@@ -148,6 +170,29 @@ pub(super) fn limit(
     remove(system, &mut surplus);
     for message in messages {
         remove(&mut message.content, &mut surplus);
+    }
+}
+
+/// What is kept for an hour must stand in front of what is kept for five minutes. A
+/// point that was moved may stand behind it now, and is kept for five minutes, too.
+pub(super) fn settle(
+    tools: &mut [Tool],
+    system: &mut [SystemContentBlock],
+    messages: &mut [Message],
+    notes: &mut Notes,
+) {
+    let in_messages = messages.iter_mut().flat_map(|it| &mut it.content);
+    let points = tools.iter_mut().filter_map(Points::as_point);
+    let points = points.chain(system.iter_mut().filter_map(Points::as_point));
+    let points = points.chain(in_messages.filter_map(Points::as_point));
+    let mut is_short = false;
+    for point in points {
+        if point.ttl != Some(CacheTtl::OneHour) {
+            is_short = true;
+        } else if is_short {
+            point.ttl = None;
+            notes.drop(Dropped::CacheTtl);
+        }
     }
 }
 

@@ -8,12 +8,12 @@ use aws_sdk_bedrockruntime::{
 };
 use bytes::Bytes;
 use futures_util::stream;
-use serde_json::Value;
 
 use super::{
-    Family, Invalid, answer as message,
+    Family, Invalid, Malformed, answer as message,
+    original::Original,
     request::{Translated, translate},
-    stream::Events,
+    stream::{Events, Unfinished},
 };
 use crate::{
     error::{Error, Kind},
@@ -47,11 +47,9 @@ impl Call<'_> {
     /// [`Kind::BedrockInvalid`] in the API's own words for what is no request of
     /// the Messages API; else as [`fault::of_call`].
     pub async fn ask(self, metrics: &Metrics) -> Result<Answer, Error> {
-        let body = serde_json::to_vec(&self.shaped.body)
-            .and_then(|body| serde_json::from_slice::<Value>(&body));
-        let body = body.map_err(|cause| Error::because(Kind::MalformedBody, cause))?;
         let family = Family::of(self.model);
-        let translated = translate(&body, &self.shaped.betas, family).map_err(invalid)?;
+        let Shaped { body, betas, .. } = self.shaped;
+        let translated = translate(body, betas, family).map_err(invalid)?;
         for dropped in &translated.dropped {
             metrics.converse_dropped(dropped.label());
         }
@@ -65,10 +63,16 @@ impl Call<'_> {
     async fn whole(self, translated: Translated) -> Result<Answer, Error> {
         let Translated { request, names, .. } = translated;
         let call = request.converse(self.client.converse().model_id(&self.model.id));
+        let original = Original::default();
+        let call = call.interceptor(original.clone());
         let output = call.send().await.map_err(fault::of_call)?;
         let id = output.request_id().map(ToOwned::to_owned);
-        let message = message::message(&output, self.asked_model, &names, &self.message_id);
-        Ok(answer::whole(id.as_deref(), message.to_string().into()))
+        let original = original.take();
+        let model = self.asked_model;
+        let message = message::message(&output, &original, model, &names, &self.message_id);
+        let message = serde_json::to_vec(&message.map_err(malformed)?);
+        let message = message.map_err(|cause| Error::because(Kind::BedrockInternal, cause))?;
+        Ok(answer::whole(id.as_deref(), message.into()))
     }
 
     async fn stream(self, translated: Translated) -> Result<Answer, Error> {
@@ -91,6 +95,19 @@ fn invalid(invalid: Invalid) -> Error {
     Error::from(Kind::BedrockInvalid).in_the_words(&words)
 }
 
+/// Claude Code asks again for this kind.
+fn malformed(malformed: Malformed) -> Error {
+    let words = "The model's answer was malformed. Please try again.";
+    Error::because(Kind::BedrockInternal, malformed).in_the_words(words)
+}
+
+fn broken(unfinished: Unfinished) -> Error {
+    match unfinished {
+        Unfinished::Cut => Error::because(Kind::UpstreamBroken, unfinished),
+        Unfinished::Malformed(it) => malformed(it),
+    }
+}
+
 struct Reading {
     receiver: EventReceiver<ConverseStreamOutput, ConverseStreamOutputError>,
     events: Events,
@@ -106,7 +123,6 @@ async fn next(reading: Option<Reading>) -> Option<(Result<Bytes, Error>, Option<
         }
         Ok(None) => {
             let ended = reading.events.end(&mut out);
-            let broken = |cause| Error::because(Kind::UpstreamBroken, cause);
             Some((ended.map(|()| out.into()).map_err(broken), None))
         }
         Err(error) => Some((Err(fault::of_stream(error, exception)), None)),

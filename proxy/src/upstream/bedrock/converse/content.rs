@@ -18,17 +18,28 @@ use super::{
 /// Stands for a result without content, which Bedrock refuses.
 const EMPTY_RESULT: &str = "(empty)";
 
-pub(super) fn blocks(blocks: &[Value], notes: &mut Notes) -> Result<Vec<ContentBlock>, Invalid> {
+/// The blocks of the message that is the `at_message`th of the request.
+pub(super) fn blocks(
+    at_message: usize,
+    blocks: &[Value],
+    notes: &mut Notes,
+) -> Result<Vec<ContentBlock>, Invalid> {
     let mut content = Vec::with_capacity(blocks.len() + 1);
     for (index, block) in blocks.iter().enumerate() {
         let at = format!("content.{index}");
         let block = as_object(block, &at)?;
-        add(&mut content, block, notes).map_err(|it| it.within(at))?;
+        add(&mut content, (at_message, index), block, notes).map_err(|it| it.within(at))?;
     }
     Ok(content)
 }
 
-fn add(content: &mut Vec<ContentBlock>, block: &Object, notes: &mut Notes) -> Result<(), Invalid> {
+/// `at`: which message, and which block of it.
+fn add(
+    content: &mut Vec<ContentBlock>,
+    at: (usize, usize),
+    block: &Object,
+    notes: &mut Notes,
+) -> Result<(), Invalid> {
     let translated = match required_text(block, "type")? {
         "text" => said(block, notes)?.map(ContentBlock::Text),
         "image" => Some(ContentBlock::Image(attachment::image(block)?)),
@@ -37,7 +48,7 @@ fn add(content: &mut Vec<ContentBlock>, block: &Object, notes: &mut Notes) -> Re
             let result = attachment::search_result(block, notes)?;
             Some(ContentBlock::SearchResult(result))
         }
-        "tool_use" => Some(ContentBlock::ToolUse(tool_use(block, notes)?)),
+        "tool_use" => Some(ContentBlock::ToolUse(tool_use(at, block, notes)?)),
         "tool_result" => Some(ContentBlock::ToolResult(tool_result(block, notes)?)),
         "thinking" => thinking(block, notes)?.map(ContentBlock::ReasoningContent),
         "redacted_thinking" => redacted(block, notes)?.map(ContentBlock::ReasoningContent),
@@ -68,7 +79,7 @@ fn inner(block: &Object) -> &[Value] {
     content.map_or(&[], Vec::as_slice)
 }
 
-fn unknown(kind: &str) -> Dropped {
+pub(super) fn unknown(kind: &str) -> Dropped {
     match kind {
         "server_tool_use" | "mcp_tool_use" => Dropped::ServerToolBlock,
         "container_upload" => Dropped::ContainerUpload,
@@ -89,13 +100,20 @@ fn said(block: &Object, notes: &mut Notes) -> Result<Option<String>, Invalid> {
     Ok(Some(text.to_owned()))
 }
 
-fn tool_use(block: &Object, notes: &mut Notes) -> Result<ToolUseBlock, Invalid> {
+fn tool_use(
+    (message, index): (usize, usize),
+    block: &Object,
+    notes: &mut Notes,
+) -> Result<ToolUseBlock, Invalid> {
     let id = required_text(block, "id")?;
     let name = required_text(block, "name")?;
     let input = present(block, "input").unwrap_or(&Value::Null);
     let input = match input {
-        Value::Null => notes.document(&json!({})),
-        Value::Object(_) => notes.document(input),
+        Value::Null => notes.document(None, &json!({})),
+        Value::Object(_) => {
+            let text = notes.texts.input(message, index);
+            notes.document(text, input)
+        }
         _ => return Err(Invalid::new("input", "Input should be an object")),
     };
     let used = ToolUseBlock::builder()

@@ -9,7 +9,6 @@
 
 use aws_smithy_types::Document;
 use memchr::memmem;
-use serde_json::Value;
 
 /// Where the service model has a document. A mark anywhere else is the client's
 /// own text.
@@ -26,20 +25,20 @@ const MARK: &str = "{document ";
 /// What takes the place of the marks, by number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Documents {
-    texts: Vec<String>,
+    texts: Vec<Box<str>>,
 }
 
 impl Documents {
-    /// Keeps `value` and gives the mark that stands for it.
-    pub(super) fn put(&mut self, value: &Value) -> Document {
+    /// Keeps the JSON `text` and gives the mark that stands for it.
+    pub(super) fn put(&mut self, text: impl Into<Box<str>>) -> Document {
         let mark = format!("{MARK}{}}}", self.texts.len());
-        self.texts.push(value.to_string());
+        self.texts.push(text.into());
         Document::String(mark)
     }
 
     /// The serialised request with the documents in their places.
     pub(super) fn fill(&self, body: &[u8]) -> Vec<u8> {
-        let room: usize = self.texts.iter().map(String::len).sum();
+        let room: usize = self.texts.iter().map(|it| it.len()).sum();
         let mut filled = Vec::with_capacity(body.len() + room);
         let start = format!(":\"{MARK}");
         let finder = memmem::Finder::new(start.as_bytes());
@@ -69,21 +68,19 @@ impl Documents {
         let end = memchr::memchr(b'}', number)?;
         let (digits, after) = number.split_at(end);
         let index: usize = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        Some((self.texts.get(index)?, after.strip_prefix(b"}\"")?))
+        Some((&**self.texts.get(index)?, after.strip_prefix(b"}\"")?))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn documents_take_the_place_of_their_marks_and_of_nothing_else() {
         let mut documents = Documents::default();
-        documents.put(&json!({"z": 1, "a": "\"input\":\"{document 1}\""}));
-        documents.put(&json!([]));
+        documents.put(r#"{"z":1,"a":"\"input\":\"{document 1}\""}"#);
+        documents.put("[]");
         let body = r#"{"text":"{document 0}","input":"{document 1}","t":"\"json\":\"{document 0}\"","json":"{document 0}","input":"{document 7}"}"#;
         let filled = documents.fill(body.as_bytes());
         assert_eq!(

@@ -152,7 +152,7 @@ impl Dropped {
             ),
             Self::ToolChoiceNone => (
                 "tool_choice.none",
-                "Converse cannot forbid tools, and needs them declared while the conversation holds uses of them",
+                "only Anthropic models take it; Converse needs tools declared while the conversation holds uses of them",
             ),
             Self::ParallelToolUse => (
                 "tool_choice.disable_parallel_tool_use",
@@ -207,7 +207,7 @@ impl Dropped {
             ),
             Self::CacheTtl => (
                 "cache_control.ttl",
-                "only Anthropic models keep a prompt longer than five minutes",
+                "only Anthropic models keep a prompt longer than five minutes, and not behind a point of five minutes",
             ),
             Self::CacheScope => (
                 "cache_control.scope",

@@ -11,6 +11,7 @@ use super::{
     fields::{Object, as_object, is_blank, list, present, required_text},
     notes::Notes,
 };
+use crate::upstream::bedrock::shape;
 
 /// Everything that one side says before the other does.
 #[derive(Debug)]
@@ -21,11 +22,14 @@ struct Turn {
 
 pub(super) fn turns(body: &Object, notes: &mut Notes) -> Result<Vec<Message>, Invalid> {
     let mut turns: Vec<Turn> = Vec::new();
+    let mut silent = None;
     for (index, message) in list(body, "messages")?.iter().enumerate() {
         let at = format!("messages.{index}");
-        let turn = turn(as_object(message, &at)?, notes).map_err(|it| it.within(at))?;
+        let message = as_object(message, &at)?;
+        let turn = turn(index, message, notes).map_err(|it| it.within(&at))?;
         // What says nothing is no turn, and turns of one side are one: Converse
         // wants the sides to alternate and each to say something.
+        silent = (turn.content.is_empty() && turn.role == ConversationRole::User).then_some(at);
         if turn.content.is_empty() {
             continue;
         }
@@ -33,6 +37,13 @@ pub(super) fn turns(body: &Object, notes: &mut Notes) -> Result<Vec<Message>, In
             Some(last) if last.role == turn.role => last.content.extend(turn.content),
             _ => turns.push(turn),
         }
+    }
+    if let (Some(at), Some(last)) = (silent, turns.last())
+        && last.role == ConversationRole::Assistant
+    {
+        // The model would go on with its own answer.
+        let reason = "Input should have a text or another block that the model can read";
+        return Err(Invalid::new(format!("{at}.content"), reason));
     }
     // The whole conversation is to be kept, wherever it ends.
     let point = cache::point(body, Place::Messages, notes)?;
@@ -56,7 +67,7 @@ impl Turn {
     }
 }
 
-fn turn(message: &Object, notes: &mut Notes) -> Result<Turn, Invalid> {
+fn turn(index: usize, message: &Object, notes: &mut Notes) -> Result<Turn, Invalid> {
     for (name, value) in message {
         match name.as_str() {
             "role" | "content" => {}
@@ -68,17 +79,17 @@ fn turn(message: &Object, notes: &mut Notes) -> Result<Turn, Invalid> {
     let role = match required_text(message, "role")? {
         "user" => ConversationRole::User,
         "assistant" => ConversationRole::Assistant,
-        "system" => return system(message, notes),
+        "system" => return system(index, message, notes),
         _ => {
             let reason = "Input should be 'user', 'assistant' or 'system'";
             return Err(Invalid::new("role", reason));
         }
     };
-    let content = said(message, notes)?;
+    let content = said(index, message, notes)?;
     Ok(Turn { role, content })
 }
 
-fn said(message: &Object, notes: &mut Notes) -> Result<Vec<ContentBlock>, Invalid> {
+fn said(index: usize, message: &Object, notes: &mut Notes) -> Result<Vec<ContentBlock>, Invalid> {
     match present(message, "content") {
         None => Err(Invalid::missing("content")),
         Some(Value::String(text)) if is_blank(text) => {
@@ -86,26 +97,38 @@ fn said(message: &Object, notes: &mut Notes) -> Result<Vec<ContentBlock>, Invali
             Ok(Vec::new())
         }
         Some(Value::String(text)) => Ok(vec![ContentBlock::Text(text.clone())]),
-        Some(_) => content::blocks(list(message, "content")?, notes),
+        Some(_) => content::blocks(index, list(message, "content")?, notes),
     }
 }
 
 /// A message of the system inside the conversation. The service model has a role
 /// for it, and only the newest models take it; every model takes a user's text.
-/// It is marked as Claude Code marks what it says itself in a user's turn.
-fn system(message: &Object, notes: &mut Notes) -> Result<Turn, Invalid> {
-    let mut content = said(message, notes)?;
-    for block in &mut content {
-        if let ContentBlock::Text(text) = block
-            && !text.starts_with("<system-reminder>")
-        {
-            *text = format!("<system-reminder>\n{text}\n</system-reminder>");
-        }
+fn system(index: usize, message: &Object, notes: &mut Notes) -> Result<Turn, Invalid> {
+    match present(message, "content") {
+        None => return Err(Invalid::missing("content")),
+        Some(Value::String(_)) => {}
+        Some(_) => leave_out(list(message, "content")?, notes)?,
+    }
+    let reminder = shape::reminder(message);
+    if reminder.is_none() {
+        notes.drop(Dropped::BlankText);
     }
     Ok(Turn {
         role: ConversationRole::User,
-        content,
+        content: content::blocks(index, reminder.as_slice(), notes)?,
     })
+}
+
+/// Notes what of a system's message is no text.
+fn leave_out(blocks: &[Value], notes: &mut Notes) -> Result<(), Invalid> {
+    for (index, block) in blocks.iter().enumerate() {
+        let at = format!("content.{index}");
+        let kind = required_text(as_object(block, &at)?, "type").map_err(|it| it.within(at))?;
+        if kind != "text" {
+            notes.drop(content::unknown(kind));
+        }
+    }
+    Ok(())
 }
 
 /// Results of tools, each with its cache point, in front of what else was said:

@@ -8,7 +8,10 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::fields::{Object, present};
+use super::{
+    Family,
+    fields::{Object, present},
+};
 
 /// `ToolName` and `ToolUseId` of the service model.
 const MAX_LENGTH: usize = 64;
@@ -31,8 +34,8 @@ struct Mapping {
 }
 
 impl Names {
-    /// The names in a Messages body.
-    pub(super) fn of(body: &Object) -> Self {
+    /// The names in a Messages body for a model of `family`.
+    pub(super) fn of(body: &Object, family: Family) -> Self {
         let mut tools = Vec::new();
         let mut ids = Vec::new();
         for tool in members(body, "tools") {
@@ -49,7 +52,16 @@ impl Names {
                 tools.extend(string(inner, "tool_name"));
             }
         }
-        Self::new(tools, ids)
+        // Ids that other models made may have letters that Anthropic's refuse.
+        let is_accepted = if family.is_anthropic() {
+            is_name
+        } else {
+            is_id
+        };
+        Self {
+            tools: Mapping::of(tools, is_name),
+            ids: Mapping::of(ids, is_accepted),
+        }
     }
 
     /// The names for these tools and ids.

@@ -5,23 +5,25 @@ use std::collections::HashSet;
 use aws_smithy_types::Document;
 use serde_json::Value;
 
-use super::{Family, documents::Documents, dropped::Dropped, names::Names};
+use super::{Family, documents::Documents, dropped::Dropped, names::Names, texts::Texts};
 
 /// Passed through all parts of the translation.
 #[derive(Debug)]
 pub(super) struct Notes {
     pub(super) family: Family,
     pub(super) names: Names,
+    pub(super) texts: Texts,
     documents: Documents,
     dropped: Vec<Dropped>,
     titles: HashSet<String>,
 }
 
 impl Notes {
-    pub(super) fn new(family: Family, names: Names) -> Self {
+    pub(super) fn new(family: Family, names: Names, texts: Texts) -> Self {
         Self {
             family,
             names,
+            texts,
             documents: Documents::default(),
             dropped: Vec::new(),
             titles: HashSet::new(),
@@ -35,8 +37,10 @@ impl Notes {
         }
     }
 
-    pub(super) fn document(&mut self, value: &Value) -> Document {
-        self.documents.put(value)
+    /// Puts JSON into the request: as `text` says it, else as `value` does.
+    pub(super) fn document(&mut self, text: Option<Box<str>>, value: &Value) -> Document {
+        let text = text.unwrap_or_else(|| value.to_string().into());
+        self.documents.put(text)
     }
 
     /// `title`, or the same with the first number that makes it the only one: no

@@ -24,12 +24,16 @@ use super::{
     Family, Invalid, cache,
     documents::Documents,
     dropped::Dropped,
-    fields::{Object, as_object, list, object, present, required_text, text},
+    fields::{Object, list, object, present, required_text, text},
+    fractions::Fractions,
     messages,
     names::Names,
     notes::Notes,
-    system, tools,
+    system,
+    texts::Texts,
+    tools,
 };
+use crate::upstream::members::Members;
 
 /// Flags for features that are said in another way here, or not at all: without
 /// its half in the body a flag is only one more thing to refuse.
@@ -73,6 +77,7 @@ pub struct Request {
     answer_fields: Option<Vec<String>>,
     metadata: Option<HashMap<String, String>>,
     documents: Documents,
+    fractions: Fractions,
 }
 
 /// Translates `body` for a model of `family`, with the betas of its header.
@@ -81,28 +86,32 @@ pub struct Request {
 ///
 /// The body is not one of the Messages API, or asks for what this model cannot do
 /// and must not be left out.
-pub fn translate(body: &Value, betas: &[String], family: Family) -> Result<Translated, Invalid> {
-    let body = as_object(body, "body")?;
-    let mut notes = Notes::new(family, Names::of(body));
+pub fn translate(body: &Members, betas: &[String], family: Family) -> Result<Translated, Invalid> {
+    let texts = Texts::of(body);
+    let body = &read(body)?;
+    let mut notes = Notes::new(family, Names::of(body, family), texts);
     leave_out(body, &mut notes);
     let mut tools = tools::tools(body, &mut notes)?;
     let mut system = system::blocks(body, &mut notes)?;
     let mut messages = messages::turns(body, &mut notes)?;
     cache::limit(&mut tools.declared, &mut system, &mut messages, &mut notes);
+    cache::settle(&mut tools.declared, &mut system, &mut messages, &mut notes);
     let mut fields = model_fields(body, betas, &mut notes);
     fields.append(&mut tools.fields);
     let fields = Some(fields).filter(|it| !it.is_empty());
+    let mut fractions = Fractions::default();
     let request = Request {
         messages,
         system,
-        inference_config: inference(body)?,
+        inference_config: inference(body, &mut fractions)?,
         tool_config: tools.finish()?,
         output_config: output(body, &mut notes)?,
         service_tier: service_tier(body, &mut notes)?,
-        model_fields: fields.map(|it| notes.document(&Value::Object(it))),
+        model_fields: fields.map(|it| notes.document(None, &Value::Object(it))),
         answer_fields: answer_fields(body, family),
         metadata: metadata(body, &mut notes)?,
         documents: Documents::default(),
+        fractions,
     };
     let (names, documents, dropped) = notes.finish();
     Ok(Translated {
@@ -123,7 +132,7 @@ impl Request {
         self,
         call: ConverseFluentBuilder,
     ) -> CustomizableOperation<ConverseOutput, ConverseError, ConverseFluentBuilder> {
-        let documents = self.documents;
+        let (documents, fractions) = (self.documents, self.fractions);
         call.set_messages(Some(self.messages))
             .set_system(Some(self.system).filter(|it| !it.is_empty()))
             .set_inference_config(self.inference_config)
@@ -134,7 +143,7 @@ impl Request {
             .set_additional_model_response_field_paths(self.answer_fields)
             .set_request_metadata(self.metadata)
             .customize()
-            .mutate_request(move |request| fill(request, &documents))
+            .mutate_request(move |request| fill(request, &documents, &fractions))
     }
 
     /// The same for `ConverseStream`.
@@ -143,7 +152,7 @@ impl Request {
         call: ConverseStreamFluentBuilder,
     ) -> CustomizableOperation<ConverseStreamOutput, ConverseStreamError, ConverseStreamFluentBuilder>
     {
-        let documents = self.documents;
+        let (documents, fractions) = (self.documents, self.fractions);
         call.set_messages(Some(self.messages))
             .set_system(Some(self.system).filter(|it| !it.is_empty()))
             .set_inference_config(self.inference_config)
@@ -154,19 +163,28 @@ impl Request {
             .set_additional_model_response_field_paths(self.answer_fields)
             .set_request_metadata(self.metadata)
             .customize()
-            .mutate_request(move |request| fill(request, &documents))
+            .mutate_request(move |request| fill(request, &documents, &fractions))
     }
 }
 
 /// Runs before the request is signed.
-fn fill(request: &mut HttpRequest, documents: &Documents) {
+fn fill(request: &mut HttpRequest, documents: &Documents, fractions: &Fractions) {
     let Some(body) = request.body().bytes() else {
         return;
     };
-    let body = documents.fill(body);
+    let body = documents.fill(&fractions.write(body.to_vec()));
     let length = body.len().to_string();
     request.headers_mut().insert("content-length", length);
     *request.body_mut() = SdkBody::from(body);
+}
+
+fn read(body: &Members) -> Result<Object, Invalid> {
+    let member = |name: &str| {
+        let value = body.read(name);
+        let value = value.ok_or_else(|| Invalid::new(name, "Input should be readable JSON"))?;
+        Ok((name.to_owned(), value))
+    };
+    body.names().map(member).collect()
 }
 
 /// Notes the members of the body that no other part of the translation reads.
@@ -188,7 +206,10 @@ fn leave_out(body: &Object, notes: &mut Notes) {
     }
 }
 
-fn inference(body: &Object) -> Result<Option<InferenceConfiguration>, Invalid> {
+fn inference(
+    body: &Object,
+    fractions: &mut Fractions,
+) -> Result<Option<InferenceConfiguration>, Invalid> {
     let mut stops = Vec::new();
     for (index, stop) in list(body, "stop_sequences")?.iter().enumerate() {
         match stop.as_str() {
@@ -206,6 +227,11 @@ fn inference(body: &Object) -> Result<Option<InferenceConfiguration>, Invalid> {
         .set_top_p(fraction(body, "top_p")?)
         .set_stop_sequences(Some(stops).filter(|it| !it.is_empty()))
         .build();
+    for (name, member) in [("temperature", "temperature"), ("top_p", "topP")] {
+        if let Some(said) = present(body, name) {
+            fractions.keep(member, said);
+        }
+    }
     let is_said = config != InferenceConfiguration::builder().build();
     Ok(is_said.then_some(config))
 }

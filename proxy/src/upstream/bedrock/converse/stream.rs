@@ -10,7 +10,12 @@ use aws_smithy_types::base64;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{citations::Cited, names::Names, stop, usage::Usage};
+use super::{
+    citations::Cited,
+    names::Names,
+    stop::{self, Malformed},
+    usage::Usage,
+};
 
 /// Turns the events of one stream into server-sent events.
 ///
@@ -29,6 +34,7 @@ pub struct Events {
     has_tool_use: bool,
     stopped: Option<MessageStopEvent>,
     usage: Option<Usage>,
+    malformed: Option<Malformed>,
     has_ended: bool,
 }
 
@@ -39,6 +45,9 @@ struct Open {
     number: i32,
     index: u32,
     kind: Kind,
+    /// A tool use whose end the client is not told yet: it would be carried out,
+    /// and what comes next may say that it is malformed.
+    is_stopped: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -58,11 +67,14 @@ impl Kind {
     }
 }
 
-/// The stream ended before its message did. What the client has got is not a whole
-/// answer, and it must be told so.
+/// What the client has got is not a whole answer, and it must be told so.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stream ended before the message did")]
-pub struct Unfinished;
+pub enum Unfinished {
+    #[error("the stream ended before the message did")]
+    Cut,
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
 
 impl Events {
     /// `model` is what the client asked for.
@@ -77,13 +89,14 @@ impl Events {
             has_tool_use: false,
             stopped: None,
             usage: None,
+            malformed: None,
             has_ended: false,
         }
     }
 
     /// Appends what `event` is to the client.
     pub fn on(&mut self, event: &ConverseStreamOutput, out: &mut Vec<u8>) {
-        if self.has_ended {
+        if self.has_ended || self.malformed.is_some() {
             return;
         }
         self.start(out);
@@ -99,7 +112,10 @@ impl Events {
                     Some(ContentBlockStart::ToolUse(tool)) if tool.r#type.is_none() => {
                         self.start_tool_use(number, tool, out);
                     }
-                    _ => {
+                    // A text or a thought, as its first piece will tell.
+                    None => self.close(out),
+                    Some(start) if start.is_unknown() => self.close(out),
+                    Some(_) => {
                         self.open(number, Kind::Skipped, out);
                     }
                 }
@@ -111,12 +127,17 @@ impl Events {
             }
             ConverseStreamOutput::ContentBlockStop(event) => {
                 let number = event.content_block_index;
-                if self.open.as_ref().is_some_and(|open| open.number == number) {
-                    self.close(out);
+                match &mut self.open {
+                    Some(open) if open.number != number => {}
+                    Some(open) if open.kind == Kind::ToolUse => open.is_stopped = true,
+                    _ => self.close(out),
                 }
             }
             ConverseStreamOutput::MessageStop(event) => {
-                self.close(out);
+                match stop::reason(event.stop_reason(), self.has_tool_use) {
+                    Ok(_) => self.close(out),
+                    Err(malformed) => self.malformed = Some(malformed),
+                }
                 self.stopped = Some(event.clone());
             }
             _ => {}
@@ -130,14 +151,14 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// The message has not. A block under way stays open: a tool use that looks
-    /// whole would be carried out.
+    /// The message has not, or is malformed. A block under way stays open: a tool
+    /// use that looks whole would be carried out.
     pub fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Unfinished> {
         self.finish(out);
-        if self.has_ended {
-            Ok(())
-        } else {
-            Err(Unfinished)
+        match self.malformed {
+            Some(malformed) => Err(malformed.into()),
+            None if self.has_ended => Ok(()),
+            None => Err(Unfinished::Cut),
         }
     }
 
@@ -185,17 +206,15 @@ impl Events {
                 block_delta(out, index, "text_delta", "text", text);
             }
             ContentBlockDelta::ToolUse(tool) if !tool.input.is_empty() => {
-                // Without a start it has no name, and cannot be told.
-                if let Some(open) = self.open.as_ref()
-                    && self.is_open(number, &Kind::ToolUse)
-                {
-                    block_delta(
-                        out,
-                        open.index,
-                        "input_json_delta",
-                        "partial_json",
-                        &tool.input,
-                    );
+                let open = self.open.as_ref();
+                match open.filter(|_| self.is_open(number, &Kind::ToolUse)) {
+                    Some(open) => {
+                        let index = open.index;
+                        block_delta(out, index, "input_json_delta", "partial_json", &tool.input);
+                    }
+                    // Of a use without a start the client would know no name, and of
+                    // one that has ended it would know a part.
+                    None => self.malformed = Some(Malformed),
                 }
             }
             ContentBlockDelta::ReasoningContent(reasoning) => {
@@ -255,7 +274,7 @@ impl Events {
 
     fn is_open(&self, number: i32, kind: &Kind) -> bool {
         let open = self.open.as_ref();
-        open.is_some_and(|open| open.number == number && open.kind.is(kind))
+        open.is_some_and(|it| it.number == number && it.kind.is(kind) && !it.is_stopped)
     }
 
     /// The client's number of the text block `number`, begun when it is not open.
@@ -303,6 +322,7 @@ impl Events {
             number,
             index,
             kind,
+            is_stopped: false,
         });
         index
     }
@@ -329,13 +349,19 @@ impl Events {
         let Some(stopped) = self.stopped.as_ref().filter(|_| !self.has_ended) else {
             return;
         };
+        let (reason, fields) = (
+            stopped.stop_reason(),
+            stopped.additional_model_response_fields(),
+        );
+        let Ok(stop_reason) = stop::reason(reason, self.has_tool_use) else {
+            return;
+        };
         self.has_ended = true;
-        let fields = stopped.additional_model_response_fields();
         let delta = MessageDelta {
             r#type: "message_delta",
             delta: Stop {
-                stop_reason: stop::reason(stopped.stop_reason(), self.has_tool_use),
-                stop_sequence: stop::sequence(fields),
+                stop_reason,
+                stop_sequence: stop::sequence(reason, fields),
             },
             usage: self.usage.unwrap_or_default(),
         };

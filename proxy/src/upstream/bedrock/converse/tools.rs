@@ -96,7 +96,7 @@ pub(super) fn tools(body: &Object, notes: &mut Notes) -> Result<Tools, Invalid> 
         let tool = as_object(tool, &at)?;
         match kind(tool) {
             "custom" => {
-                let declared = declare(tool, body, &history, &mut tools.declared, notes);
+                let declared = declare((index, tool), body, &history, &mut tools.declared, notes);
                 declared.map_err(|it| it.within(at))?;
             }
             kind if notes.family.is_anthropic() && is_for_the_model(kind) => {
@@ -148,7 +148,7 @@ fn refuse_without_the_only_tool(body: &Object) -> Result<(), Invalid> {
 }
 
 fn declare(
-    tool: &Object,
+    (index, tool): (usize, &Object),
     body: &Object,
     history: &History<'_>,
     declared: &mut Vec<Tool>,
@@ -171,11 +171,15 @@ fn declare(
         return Err(Invalid::missing("input_schema"));
     };
     as_object(schema, "input_schema")?;
+    let schema = {
+        let text = notes.texts.schema(index);
+        notes.document(text, schema)
+    };
     let description = text(tool, "description")?.filter(|it| !is_blank(it));
     let specification = ToolSpecification::builder()
         .name(notes.names.tool_there(name))
         .set_description(description.map(str::to_owned))
-        .input_schema(ToolInputSchema::Json(notes.document(schema)))
+        .input_schema(ToolInputSchema::Json(schema))
         .set_strict(is_true(tool, "strict").then_some(true));
     declared.push(Tool::ToolSpec(specification.build()?));
     let point = cache::point(tool, Place::Tools, notes)?;
@@ -207,7 +211,7 @@ fn remembered(
         if others.iter().any(|other| other["name"] == *name) {
             continue;
         }
-        let schema = notes.document(&json!({"type": "object"}));
+        let schema = notes.document(None, &json!({"type": "object"}));
         let specification = ToolSpecification::builder()
             .name(notes.names.tool_there(name))
             .input_schema(ToolInputSchema::Json(schema));
@@ -224,10 +228,11 @@ fn choose(choice: &Object, tools: &mut Tools, notes: &mut Notes) -> Result<(), I
             Some(notes.names.tool_there(name).to_owned())
         }
         "auto" | "any" => None,
-        "none" => {
+        "none" if !notes.family.is_anthropic() => {
             notes.drop(Dropped::ToolChoiceNone);
             return Ok(());
         }
+        "none" => None,
         _ => {
             let reason = "Input should be 'auto', 'any', 'tool' or 'none'";
             return Err(Invalid::new("type", reason));
@@ -237,7 +242,8 @@ fn choose(choice: &Object, tools: &mut Tools, notes: &mut Notes) -> Result<(), I
     let is_declared = name
         .as_deref()
         .is_none_or(|it| declares(&tools.declared, it));
-    if notes.family.is_anthropic() && (one_at_a_time || !is_declared || tools.declared.is_empty()) {
+    let is_sayable = kind != "none" && !one_at_a_time && is_declared && !tools.declared.is_empty();
+    if notes.family.is_anthropic() && !is_sayable {
         let mut choice = choice.clone();
         if let Some(name) = name {
             choice.insert("name".to_owned(), name.into());

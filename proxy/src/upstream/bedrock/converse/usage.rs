@@ -36,7 +36,10 @@ impl From<&TokenUsage> for Usage {
         }
         Self {
             input_tokens: count(usage.input_tokens),
-            cache_creation_input_tokens: count(usage.cache_write_input_tokens.unwrap_or(0)),
+            cache_creation_input_tokens: usage.cache_write_input_tokens.map_or(
+                creation.ephemeral_5m_input_tokens + creation.ephemeral_1h_input_tokens,
+                count,
+            ),
             cache_read_input_tokens: count(usage.cache_read_input_tokens.unwrap_or(0)),
             cache_creation: (!details.is_empty()).then_some(creation),
             output_tokens: count(usage.output_tokens),
