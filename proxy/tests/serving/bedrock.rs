@@ -272,6 +272,39 @@ async fn too_long_is_said_so_that_claude_code_compacts() {
 }
 
 #[tokio::test]
+async fn a_malformed_answer_of_converse_is_an_error_and_a_whole_one_stays_as_it_was_written() {
+    let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];
+    let BedrockRig { rig, bedrock } =
+        BedrockRig::with(&["--bedrock-api", "converse"], resources).await;
+    let used = |reason: &str| {
+        let input = json!({"zebra": 1.0, "apple": {"y": 2, "b": 3}, "mango": null});
+        let used = json!({"type": "tool_use", "id": "toolu_01", "name": "T", "input": input});
+        Reply::message(json!({"content": [used], "stop_reason": reason}))
+    };
+    bedrock.script().then(used("malformed_tool_use"));
+    let answer = ask(&rig, &question(false)).await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(answer.error_type(), "api_error");
+
+    bedrock.script().then(used("malformed_tool_use"));
+    let events = events(&ask(&rig, &question(true)).await);
+    let (last, data) = events.last().unwrap();
+    assert_eq!(
+        (last.as_str(), &data["error"]["type"]),
+        ("error", &json!("api_error"))
+    );
+    let is_stop = |(name, _): &(String, Value)| name == "content_block_stop";
+    assert!(!events.iter().any(is_stop), "{events:?}");
+
+    bedrock.script().then(used("tool_use"));
+    let answer = ask(&rig, &question(false)).await;
+    assert_eq!(answer.status, 200);
+    let body = String::from_utf8_lossy(&answer.body);
+    let input = r#""input":{"zebra":1.0,"apple":{"y":2,"b":3},"mango":null}"#;
+    assert!(body.contains(input), "{body}");
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_ends_in_an_error_event() {
     let BedrockRig { rig, bedrock } = BedrockRig::start().await;
     let ways = [
