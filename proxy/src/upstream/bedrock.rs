@@ -1,7 +1,7 @@
 //! Amazon Bedrock: the same request, answered like the Anthropic API would.
 //!
 //! [`Bedrock::ask`] finds the [`model`], opens the [`credential`] and reads the
-//! body. Then [`shape`] leaves out what is known to be refused, the [`adapter`]
+//! body. Then [`mod@shape`] leaves out what is known to be refused, the [`adapter`]
 //! carries the rest there and the answer back, and when Bedrock refuses
 //! something that can be left out ([`complaint`], [`signature`](super::signature)), the request is
 //! sent again without it and the lesson is kept ([`lessons`]).

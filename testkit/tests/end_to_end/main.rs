@@ -4,7 +4,6 @@
 mod bedrock;
 mod claude_code;
 mod control_away;
-mod credentials;
 mod drain;
 mod launcher;
 mod sdk;
