@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use tempfile::TempDir;
-use testkit::bedrock::{self, Operation, Thoughts};
+use testkit::bedrock::{self, Operation, Server, Thoughts};
 
 use crate::support::{World, bedrock::OnBedrock, repository};
 
@@ -253,6 +253,37 @@ async fn claude_code_does_its_work_through_messages() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn claude_code_does_its_work_through_converse() -> Result<()> {
     does_its_work_on_bedrock("converse").await
+}
+
+/// Neither takes thoughts back that the other has signed, and Claude Code sends
+/// all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_goes_on_when_its_session_changes_between_plan_and_bedrock() -> Result<()> {
+    let world = OnBedrock::start().await?;
+    world.simulator.take(Thoughts::Own);
+    world.bedrock.take(Thoughts::Own);
+    let mut lines = lines(&world);
+    lines.push(("ANTHROPIC_MODEL".to_owned(), "claude-opus-5-5".to_owned()));
+    for version in VERSIONS {
+        let claude = ClaudeCode::install(version)?;
+        let mut more: &[&str] = &[];
+        for strategy in ["plan_first", "bedrock_only", "plan_first", "bedrock_only"] {
+            world.stack.admin().route(&world.user_id, strategy).await?;
+            world.until_in_force().await?;
+            let arguments = [&["say: still here"], more].concat();
+            let answer = claude.run(&lines, &arguments).await?;
+            assert_eq!(answer.trim(), "still here", "Claude Code {version}");
+            more = &["--continue"];
+        }
+    }
+    let (plan, bedrock): (&Server, &Server) = (&world.simulator, &world.bedrock);
+    for (name, simulator) in [("the plan", plan), ("Bedrock", bedrock)] {
+        let received = simulator.received();
+        let questions = received.iter().filter(|it| it.operation.is_message());
+        let refused = questions.count() as u64 - simulator.ledger().answers;
+        assert!(refused > 0, "{name} saw no thoughts of the other");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
