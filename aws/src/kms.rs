@@ -1,10 +1,10 @@
 //! Data keys: KMS makes them, and unwraps them for who may.
 
-use aws_sdk_kms::{Client, config::Builder, primitives::Blob, types::DataKeySpec};
+use aws_sdk_kms::{Client, primitives::Blob, types::DataKeySpec};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
-use crate::{Aws, Error, region_of};
+use crate::{Aws, Error};
 
 /// A key that encrypts one secret. Wiped when dropped.
 pub type DataKey = Zeroizing<[u8; 32]>;
@@ -37,7 +37,7 @@ impl Kms {
         let (name, value) = context;
         let answer = self
             .client()
-            .await
+            .await?
             .generate_data_key()
             .key_id(&self.key_id)
             .key_spec(DataKeySpec::Aes256)
@@ -67,7 +67,7 @@ impl Kms {
         let (name, value) = context;
         let answer = self
             .client()
-            .await
+            .await?
             .decrypt()
             .ciphertext_blob(Blob::new(wrapped))
             .encryption_context(name, value)
@@ -76,16 +76,12 @@ impl Kms {
         data_key(answer.plaintext)
     }
 
-    async fn client(&self) -> &Client {
-        self.client
-            .get_or_init(async || {
-                let mut config = Builder::from(self.aws.config().await);
-                if let Some(region) = region_of(&self.key_id) {
-                    config = config.region(region);
-                }
-                Client::from_conf(config.build())
-            })
-            .await
+    async fn client(&self) -> Result<&Client, Error> {
+        let made = self.client.get_or_try_init(async || {
+            let config = self.aws.config_for(&self.key_id).await?;
+            Ok(Client::new(&config))
+        });
+        made.await
     }
 }
 

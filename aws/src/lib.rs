@@ -50,7 +50,7 @@ pub enum Error {
     #[error("AWS refused: {0}")]
     Refused(String),
     /// It did something else.
-    #[error("AWS answered with {0}")]
+    #[error("AWS cannot be used: {0}")]
     Unusable(&'static str),
 }
 
@@ -69,19 +69,40 @@ impl Aws {
         }
     }
 
-    /// The environment's description, read at first use.
-    pub async fn config(&self) -> &SdkConfig {
-        self.config
-            .get_or_init(async || {
-                aws_config::defaults(BehaviorVersion::latest())
-                    .http_client(http_client())
-                    .timeout_config(timeouts())
-                    .load()
-                    .await
-            })
-            .await
+    /// The environment's description, read at first use and kept once it names a
+    /// region: until then the machine, which may be asked for it, had no time.
+    pub async fn config(&self) -> SdkConfig {
+        if let Some(config) = self.config.get() {
+            return config.clone();
+        }
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client())
+            .timeout_config(timeouts())
+            .load()
+            .await;
+        if config.region().is_none() {
+            return config;
+        }
+        // Whoever was first.
+        self.config.get_or_init(async || config).await.clone()
+    }
+
+    /// The same for what an ARN, or a name without a region, stands for.
+    ///
+    /// # Errors
+    /// When neither names a region.
+    pub async fn config_for(&self, name: &str) -> Result<SdkConfig, Error> {
+        let config = self.config().await;
+        match region_of(name) {
+            Some(region) => Ok(config.into_builder().region(region).build()),
+            None if config.region().is_some() => Ok(config),
+            None => Err(NO_REGION),
+        }
     }
 }
+
+const NO_REGION: Error =
+    Error::Unusable("no region: set AWS_REGION, or name what is needed by its ARN");
 
 /// HTTP for a client of AWS: TLS by ring, trusting the public authorities and
 /// those of the system. Each one has connections of its own, so make few.

@@ -1,9 +1,9 @@
 //! Secrets that are kept in Secrets Manager.
 
-use aws_sdk_secretsmanager::{Client, config::Builder};
+use aws_sdk_secretsmanager::Client;
 use secrecy::SecretString;
 
-use crate::{Aws, Error, region_of};
+use crate::{Aws, Error};
 
 impl Aws {
     /// The secret's current text, from the region that its ARN names.
@@ -11,11 +11,8 @@ impl Aws {
     /// # Errors
     /// When Secrets Manager does not give it, or it is not a text.
     pub async fn secret(&self, arn: &str) -> Result<SecretString, Error> {
-        let mut config = Builder::from(self.config().await);
-        if let Some(region) = region_of(arn) {
-            config = config.region(region);
-        }
-        let answer = Client::from_conf(config.build())
+        let config = self.config_for(arn).await?;
+        let answer = Client::new(&config)
             .get_secret_value()
             .secret_id(arn)
             .send()

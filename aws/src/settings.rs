@@ -93,7 +93,9 @@ pub fn arn(text: &str) -> Result<String, Reason> {
 /// When the object has no such member.
 pub fn value(setting: &str, secret: &SecretString) -> Result<SecretString, Reason> {
     let Some(object) = object(secret) else {
-        return Ok(secret.clone());
+        // Who stores a file stores its last line end, too.
+        let text = secret.expose_secret().trim_end_matches(['\r', '\n']);
+        return Ok(SecretString::from(text));
     };
     let name = setting.trim_start_matches("PROXY_").to_ascii_lowercase();
     let only = object.values().next().filter(|_| object.len() == 1);

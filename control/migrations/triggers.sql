@@ -185,6 +185,26 @@ begin
     return null;
 end $$;
 
+-- Nobody could use a credential of such a key, and nobody would erase it.
+create or replace function refuse_late_bedrock_key() returns trigger language plpgsql as $$
+begin
+    if not exists (
+        select from access_keys join users on users.id = user_id
+        where access_keys.id = new.access_key_id
+          and access_keys.status <> 'revoked' and access_keys.deleted_at is null
+          and users.status = 'active'
+    ) then
+        raise exception 'the access key of the credential has ended'
+            using errcode = 'foreign_key_violation';
+    end if;
+    return null;
+end $$;
+
+drop trigger if exists bedrock_key_is_late on bedrock_keys;
+create constraint trigger bedrock_key_is_late
+    after insert or update of access_key_id on bedrock_keys
+    for each row execute function refuse_late_bedrock_key();
+
 drop trigger if exists user_left on users;
 create trigger user_left
     after update on users

@@ -37,11 +37,10 @@ pub async fn learn(
     if reported.is_empty() {
         return Ok(());
     }
-    let lessons: BTreeSet<Lesson> = reported
-        .iter()
-        .take(MAX_LESSONS)
-        .filter_map(usable)
-        .collect();
+    let taken = reported.iter().take(MAX_LESSONS);
+    let usable: Vec<Lesson> = taken.filter_map(usable).collect();
+    let unusable = reported.len() - usable.len();
+    let lessons: BTreeSet<Lesson> = usable.into_iter().collect();
     let lessons: Vec<Lesson> = lessons.into_iter().collect();
     let Learned {
         new,
@@ -52,7 +51,7 @@ pub async fn learn(
             model_capabilities::learn(connection, &lessons, KEPT_FOR, MAX_LEARNED).await
         })
         .await?;
-    let ignored = ignored + reported.len().saturating_sub(lessons.len());
+    let ignored = ignored + unusable;
     metrics::lessons(new as u64, known as u64, ignored as u64);
     if new > 0 {
         tracing::info!(new, known, "model_capabilities.learned");

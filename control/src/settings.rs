@@ -218,8 +218,8 @@ pub struct Sealing {
 /// How Bedrock is reached.
 #[derive(Debug, Clone, Args)]
 pub struct Bedrock {
-    /// The region of credentials that are registered without one; the proxies need
-    /// the same.
+    /// The region of credentials that are registered without one. The proxies have
+    /// a setting of this name for their own role.
     #[arg(long, env = "PROXY_BEDROCK_REGION", default_value = "ap-northeast-2", value_parser = region)]
     pub bedrock_region: String,
 

@@ -3,8 +3,10 @@
 //!
 //! A fresh data key encrypts the secret (AES-256-GCM); the data key itself is
 //! there only wrapped, by KMS or by the local key. Both layers are bound to the
-//! id of the access key that the secret is for, so a secret that was moved to
-//! another one does not open.
+//! id of the access key that the secret is for, so that none is opened for
+//! another one by mistake. Which id that is stands beside the secret, because
+//! rotation carries secrets over unopened: who can write to the table can move
+//! both, as they can give themselves anybody's access key.
 //!
 //! ```text
 //! byte 0      version, 1

@@ -217,7 +217,15 @@ fn start_sync(
     let ops_listener = ops_listener.into_std()?;
     let entered = runtime.enter();
     let ops_listener = TcpListener::from_std(ops_listener)?;
-    let sync = Sync::new(settings, kept)?;
+    let sync = match Sync::new(settings, kept) {
+        Ok(sync) => sync,
+        Err(error) => {
+            drop(entered);
+            // Its usual end waits, which nobody may in the runtime we are in.
+            runtime.shutdown_background();
+            return Err(error);
+        }
+    };
     tasks.spawn(sync::watch::run(sync.clone(), tasks.clone()));
     tasks.spawn(sync::report::run(sync.clone(), tasks.clone()));
     tasks.spawn(sync::push::run(sync, tasks.clone()));

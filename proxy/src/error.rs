@@ -60,6 +60,8 @@ pub enum Kind {
     NoBedrockKey,
     /// The credential for Bedrock cannot be opened now.
     SealedBedrockKey,
+    /// The credential for Bedrock will not open, however often it is tried.
+    SpoiltBedrockKey,
     /// Bedrock refused the credential.
     BedrockCredential,
     /// Bedrock refused the request; its words are for the client.
@@ -77,7 +79,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::NotFound,
         Self::Unauthenticated,
         Self::NotReady,
@@ -96,6 +98,7 @@ impl Kind {
         Self::EncodedBody,
         Self::NoBedrockKey,
         Self::SealedBedrockKey,
+        Self::SpoiltBedrockKey,
         Self::BedrockCredential,
         Self::BedrockInvalid,
         Self::BedrockNotFound,
@@ -126,6 +129,7 @@ impl Kind {
             Self::EncodedBody => "encoded_body",
             Self::NoBedrockKey => "no_bedrock_key",
             Self::SealedBedrockKey => "sealed_bedrock_key",
+            Self::SpoiltBedrockKey => "spoilt_bedrock_key",
             Self::BedrockCredential => "bedrock_credential",
             Self::BedrockInvalid => "bedrock_invalid",
             Self::BedrockNotFound => "bedrock_not_found",

@@ -138,6 +138,12 @@ fn row(kind: Kind) -> Row {
             "The gateway cannot open the credential for Amazon Bedrock at the moment. Please try again, and tell your administrator if it stays so.",
             Retry::ByStatus,
         ),
+        Kind::SpoiltBedrockKey => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "api_error",
+            "The gateway cannot open the credential for Amazon Bedrock of this access key. Please tell your administrator to register it again.",
+            Retry::Never,
+        ),
         Kind::BedrockCredential => (
             StatusCode::SERVICE_UNAVAILABLE,
             "api_error",

@@ -462,6 +462,13 @@ pub fn one_line(error: &clap::Error) -> String {
     let names: Vec<String> = arguments.into_iter().map(variable).collect();
     let problem = match (error.kind(), std::error::Error::source(error)) {
         (_, Some(source)) => source.to_string(),
+        (ErrorKind::ArgumentConflict, None) => {
+            let other = match error.get(ContextKind::PriorArg) {
+                Some(ContextValue::String(argument)) => variable(argument),
+                _ => "what excludes it".to_owned(),
+            };
+            format!("cannot be set together with {other}")
+        }
         (ErrorKind::MissingRequiredArgument, None) => "required, but not set".to_owned(),
         (ErrorKind::InvalidValue, None) => match error.get(ContextKind::ValidValue) {
             Some(ContextValue::Strings(values)) => format!("must be one of {}", values.join(", ")),
@@ -542,6 +549,14 @@ mod tests {
             ("--log-level", "loud", "PROXY_LOG_LEVEL"),
             ("--plan-api-key", "se\ncret", "PROXY_PLAN_API_KEY"),
             ("--sync-tls-cert", "only-one.pem", "PROXY_SYNC_TLS_KEY"),
+            ("--kms-key-id", "", "PROXY_KMS_KEY_ID"),
+            ("--bedrock-region", "evil.example/", "PROXY_BEDROCK_REGION"),
+            ("--bedrock-api", "native", "PROXY_BEDROCK_API"),
+            (
+                "--bedrock-model-mapping",
+                "{",
+                "PROXY_BEDROCK_MODEL_MAPPING",
+            ),
         ] {
             let line = one_line(&parse(&[flag, value]).unwrap_err());
             assert!(line.starts_with(variable), "{line}");

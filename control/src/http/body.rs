@@ -59,6 +59,11 @@ fn parse<T: DeserializeOwned>(
             b"" => b"{}",
             json => json,
         };
+        // Fields would also be read from a list, by their order.
+        if !json.starts_with(b"{") {
+            let message = "The body must be a JSON object.";
+            return Err(Error::with_message(Code::InvalidBody, message));
+        }
         serde_json::from_slice(json)
             .map_err(|error| Error::with_message(Code::InvalidBody, describe(&error)))
     }

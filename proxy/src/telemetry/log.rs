@@ -177,6 +177,8 @@ fn filter(level: LogLevel) -> Targets {
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("proxy", level)
+        // The program's own crate.
+        .with_target("claude_code_proxy", level)
 }
 
 fn json(line: &Line<'_>) -> Vec<u8> {

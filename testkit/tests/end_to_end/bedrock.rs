@@ -548,7 +548,7 @@ async fn answers(world: &OnBedrock, key: &IssuedKey) -> Result<String> {
     .map(str::to_owned)
     .into();
     paths.push(bedrock_key(&key.access_key_id));
-    for user in found["items"].as_array().context("no users")? {
+    for user in found.get("items").and_then(serde_json::Value::as_array).context("no users")? {
         let id = text(user, "id")?;
         paths.push(format!("/admin/users/{id}"));
         paths.push(format!("/admin/users/{id}/access-keys"));

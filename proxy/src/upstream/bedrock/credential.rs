@@ -77,6 +77,17 @@ enum Closed {
     NotACredential(#[from] serde_json::Error),
 }
 
+impl Closed {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Kms(aws::Error::Unavailable(_) | aws::Error::Unusable(_)) => {
+                Kind::SealedBedrockKey
+            }
+            _ => Kind::SpoiltBedrockKey,
+        }
+    }
+}
+
 impl Vault {
     pub fn new(
         settings: &settings::Bedrock,
@@ -108,8 +119,8 @@ impl Vault {
     /// # Errors
     ///
     /// [`Kind::NoBedrockKey`] when there is neither, [`Kind::SealedBedrockKey`]
-    /// when the credential does not open. An opening that failed is tried again
-    /// with the next request.
+    /// when the credential cannot be opened now, [`Kind::SpoiltBedrockKey`] when it
+    /// never will. What failed is tried again with the next request.
     pub async fn open(&self, key: Option<&BedrockKey>) -> Result<Arc<Opened>, Error> {
         let Some(key) = key else {
             return self.role().await;
@@ -126,7 +137,7 @@ impl Vault {
                 error = crate::error::chain(&*closed),
                 "a Bedrock credential cannot be opened"
             );
-            Error::because(Kind::SealedBedrockKey, Cause::from(closed.to_string()))
+            Error::because(closed.kind(), Cause::from(closed.to_string()))
         })
     }
 
@@ -291,7 +302,7 @@ mod tests {
         assert_eq!(vault.open(None).await.unwrap_err().kind, Kind::NoBedrockKey);
         let sealed = sealed(&DataKey::new([7; 32]), 1);
         let error = vault.open(Some(&sealed)).await.unwrap_err();
-        assert_eq!(error.kind, Kind::SealedBedrockKey);
+        assert_eq!(error.kind, Kind::SpoiltBedrockKey);
         assert!(
             error.chain().contains("PROXY_KMS_KEY_ID"),
             "{}",

@@ -139,7 +139,6 @@ mod tests {
             region: "r".into(),
             model: "m".into(),
             feature: feature.into(),
-            ..ModelCapability::default()
         };
         let snapshot = Snapshot {
             at: Some(Position::default()),
