@@ -1,6 +1,7 @@
 //! Bedrock in the place of the plan, with all that an administrator does for it.
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, Utc};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::{
@@ -72,19 +73,19 @@ async fn an_administrator_puts_bedrock_in_the_place_of_the_plan() -> Result<()> 
         );
 
         let before = bedrock.ledger();
-        let mut last_use = String::new();
+        let mut last_use: Option<DateTime<Utc>> = None;
         for is_streaming in [false, true] {
             ask_and_hear(&world.base_url(), is_streaming).await?;
             let received = bedrock.received();
             let received = received.last().context("Bedrock was not asked")?;
             let sent = received.header("authorization").unwrap_or_default();
             assert!(sent.starts_with(&authorization), "{sent}");
-            let use_ = eventually("the use of the credential is known", async || {
-                let known = admin.get(&bedrock_key(key)).await?;
-                let used = known["last_used_at"].as_str().unwrap_or_default();
-                Ok((used > last_use.as_str()).then(|| used.to_owned()))
-            });
-            last_use = use_.await?;
+            last_use = eventually("the use of the credential is known", async || {
+                let mut known = admin.get(&bedrock_key(key)).await?;
+                let used = serde_json::from_value(known["last_used_at"].take())?;
+                Ok((used > last_use).then_some(used))
+            })
+            .await?;
         }
         requests += 2;
         let usage = admin.get("/admin/usage").await?;
@@ -548,7 +549,8 @@ async fn answers(world: &OnBedrock, key: &IssuedKey) -> Result<String> {
     .map(str::to_owned)
     .into();
     paths.push(bedrock_key(&key.access_key_id));
-    for user in found.get("items").and_then(serde_json::Value::as_array).context("no users")? {
+    let users = found.get("items").and_then(Value::as_array);
+    for user in users.context("no users")? {
         let id = text(user, "id")?;
         paths.push(format!("/admin/users/{id}"));
         paths.push(format!("/admin/users/{id}/access-keys"));
