@@ -42,7 +42,7 @@ mod check;
 mod converse;
 mod credential;
 mod exception;
-mod frame;
+pub(crate) mod frame;
 #[expect(
     clippy::indexing_slicing,
     reason = "a field that a JSON value lacks reads as null"

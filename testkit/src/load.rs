@@ -31,7 +31,7 @@ use self::pace::Arrivals;
 pub use self::{
     connection::{Connection, Exchange, Request},
     process::{Usage, raise_file_limit, usage},
-    upstream::Shape,
+    upstream::{Provider, Shape},
 };
 
 /// No answer takes longer than this.

@@ -4,10 +4,17 @@
 
 use std::time::Duration;
 
+use aws_sdk_bedrockruntime::{
+    Client,
+    config::{BehaviorVersion, Region, Token},
+    primitives::Blob,
+    types::ResponseStream,
+};
+use serde_json::Value;
 use testkit::{
     anthropic::Simulator,
     load::{
-        Load, Report, Request, Shape,
+        Load, Provider, Report, Request, Shape,
         upstream::{EVENTS, GAP, Upstream},
     },
 };
@@ -25,7 +32,7 @@ async fn upstream(tasks: &mut JoinSet<()>) -> String {
 async fn load(url: &str, shape: Shape, body_bytes: usize) -> Load {
     let headers = ["x-api-key: k".to_owned()];
     Load {
-        request: Request::new(url, shape, body_bytes, &headers)
+        request: Request::new(url, Provider::Plan, shape, body_bytes, &headers)
             .await
             .unwrap(),
         connections: 3,
@@ -58,12 +65,42 @@ async fn every_shape_is_answered_and_counted_whole() {
     for shape in [Shape::Stream, Shape::Burst, Shape::Paced] {
         let report = load(&url, shape, 200).await.run().await.unwrap();
         is_clean(&report);
-        assert_eq!(report.events, report.requests * EVENTS as u64, "{shape}");
+        assert_eq!(report.events, report.requests * EVENTS as u64, "{shape:?}");
         if shape == Shape::Paced {
             let gaps = GAP * (u32::try_from(EVENTS).unwrap() - 1);
             let shortest_us = gaps.as_micros() * 99 / 100;
             assert!(u128::from(report.latency_us.p50) >= shortest_us);
         }
+    }
+}
+
+/// AWS's client is asked what it makes of the bytes.
+#[tokio::test]
+async fn bedrock_answers_too_with_the_shape_that_the_model_names() {
+    let mut tasks = JoinSet::new();
+    let url = upstream(&mut tasks).await;
+    let config = aws_sdk_bedrockruntime::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .bearer_token(Token::new("key", None))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(url);
+    let client = Client::from_conf(config.build());
+    let ask = client.invoke_model().model_id("anthropic.bench-json");
+    let answer = ask.body(Blob::new("{}")).send().await.unwrap();
+    let message: Value = serde_json::from_slice(answer.body().as_ref()).unwrap();
+    assert_eq!(message["type"], "message");
+    for model in ["anthropic.bench-stream", "anthropic.bench-burst"] {
+        let ask = client.invoke_model_with_response_stream().model_id(model);
+        let mut stream = ask.body(Blob::new("{}")).send().await.unwrap().body;
+        let mut events: Vec<Value> = Vec::new();
+        while let Some(ResponseStream::Chunk(chunk)) = stream.recv().await.unwrap() {
+            events.push(serde_json::from_slice(chunk.bytes().unwrap().as_ref()).unwrap());
+        }
+        assert_eq!(events.len(), EVENTS, "{model}");
+        assert_eq!(events[0]["type"], "message_start");
+        let metrics = &events[EVENTS - 1]["amazon-bedrock-invocationMetrics"];
+        assert_eq!(metrics["inputTokenCount"], 12, "{model}");
     }
 }
 
@@ -96,7 +133,7 @@ async fn the_simulator_can_be_loaded_too() {
     is_clean(&report);
     assert!(simulator.counts().requests >= report.requests);
     let received = simulator.received();
-    assert_eq!(received[0].path, "/v1/messages?bench=json");
+    assert_eq!(received[0].path, "/v1/messages?bench-json");
     let large = load(&simulator.url(), Shape::Json, 150_000).await;
     large.run().await.unwrap();
     let received = simulator.received();
@@ -108,7 +145,7 @@ async fn the_simulator_can_be_loaded_too() {
 async fn refusals_are_errors() {
     let simulator = Simulator::start().await.unwrap();
     let mut load = load(&simulator.url(), Shape::Json, 200).await;
-    load.request = Request::new(&simulator.url(), Shape::Json, 200, &[])
+    load.request = Request::new(&simulator.url(), Provider::Plan, Shape::Json, 200, &[])
         .await
         .unwrap();
     let report = load.run().await.unwrap();

@@ -104,7 +104,7 @@ fn headers<'a>(headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(St
 }
 
 /// A frame as it is on the wire.
-pub(super) fn encode(frame: &Frame) -> Bytes {
+pub(crate) fn encode(frame: &Frame) -> Bytes {
     let payload = match &frame.payload {
         Value::String(text) => text.clone(),
         payload => payload.to_string(),

@@ -3,7 +3,7 @@
 use std::{io::Write, time::Duration};
 
 use clap::Parser;
-use testkit::load::{Load, Request, Shape, raise_file_limit};
+use testkit::load::{Load, Provider, Request, Shape, raise_file_limit};
 
 /// Puts load on a gateway in front of `simulator --bench` and prints a report as
 /// JSON.
@@ -16,6 +16,10 @@ struct Options {
     /// A header to send, such as "x-api-key: sk-ant-x".
     #[arg(long = "header")]
     headers: Vec<String>,
+
+    /// Who answers.
+    #[arg(long, value_enum, default_value = "plan")]
+    provider: Provider,
 
     /// What the upstream shall answer.
     #[arg(long, value_enum, default_value = "json")]
@@ -51,6 +55,7 @@ async fn main() -> anyhow::Result<()> {
     raise_file_limit()?;
     let request = Request::new(
         &options.url,
+        options.provider,
         options.shape,
         options.body_bytes,
         &options.headers,

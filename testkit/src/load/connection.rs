@@ -10,7 +10,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{body::Body, prompt, upstream::Shape};
+use super::{
+    body::Body,
+    prompt,
+    upstream::{Provider, Shape},
+};
 
 /// A request that is sent again and again.
 #[derive(Debug, Clone)]
@@ -48,12 +52,14 @@ struct Head {
 
 impl Request {
     /// Makes a request for a message to `base_url`, which may have a path, with
-    /// a body of about `body_bytes`. `shape` is what [`super::upstream`] answers.
+    /// a body of about `body_bytes`. `shape` is what [`super::upstream`] answers,
+    /// as `provider`.
     ///
     /// # Errors
     /// When the URL is not one of plain HTTP, or its host is not known.
     pub async fn new(
         base_url: &str,
+        provider: Provider,
         shape: Shape,
         body_bytes: usize,
         headers: &[String],
@@ -69,12 +75,13 @@ impl Request {
             .await?
             .next()
             .with_context(|| format!("{} is not known", authority.host()))?;
-        let body = prompt::body(shape, body_bytes);
+        let body = prompt::body(&provider.model(shape), shape.is_stream(), body_bytes);
         let mut head = format!(
-            "POST {}/v1/messages?{shape} HTTP/1.1\r\nhost: {authority}\r\n\
+            "POST {}/v1/messages?{} HTTP/1.1\r\nhost: {authority}\r\n\
              content-type: application/json\r\nanthropic-version: 2023-06-01\r\n\
              content-length: {}\r\n",
             url.path().trim_end_matches('/'),
+            provider.query(shape),
             body.len()
         );
         for header in headers {

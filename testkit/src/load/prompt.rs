@@ -4,8 +4,6 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::Shape;
-
 /// Below this there is no room for tools and a conversation.
 const SMALL: usize = 8 << 10;
 
@@ -34,19 +32,18 @@ Documents\"), and keep what you were asked for apart from what you think of.\n";
 
 /// The body of a request for a message, of about `bytes` bytes: the model comes
 /// first, the bulk in the middle, `stream` last.
-pub(super) fn body(shape: Shape, bytes: usize) -> String {
+pub(super) fn body(model: &str, is_stream: bool, bytes: usize) -> String {
     if bytes < SMALL {
-        small(shape, bytes)
+        small(model, is_stream, bytes)
     } else {
-        conversation(shape, bytes)
+        conversation(model, is_stream, bytes)
     }
 }
 
-fn small(shape: Shape, bytes: usize) -> String {
+fn small(model: &str, is_stream: bool, bytes: usize) -> String {
     let body = |filling: &str| {
         format!(
-            r#"{{"model":"claude-sonnet-4-6","max_tokens":1024,"system":[{{"type":"text","text":"{filling}"}}],"messages":[{{"role":"user","content":"hi"}}],"stream":{}}}"#,
-            shape.is_stream()
+            r#"{{"model":"{model}","max_tokens":1024,"system":[{{"type":"text","text":"{filling}"}}],"messages":[{{"role":"user","content":"hi"}}],"stream":{is_stream}}}"#
         )
     };
     let missing = bytes.saturating_sub(body("").len());
@@ -54,7 +51,7 @@ fn small(shape: Shape, bytes: usize) -> String {
 }
 
 /// A tenth instructions, a third tools, the rest a conversation about code.
-fn conversation(shape: Shape, bytes: usize) -> String {
+fn conversation(model: &str, is_stream: bool, bytes: usize) -> String {
     let system = json!([
         { "type": "text", "text": "You are Claude Code, Anthropic's official CLI for Claude." },
         { "type": "text", "text": text(PROSE, bytes / 10), "cache_control": { "type": "ephemeral" } },
@@ -78,11 +75,10 @@ fn conversation(shape: Shape, bytes: usize) -> String {
         })
         .collect();
     let end = format!(
-        r#"{{"role":"user","content":"Go on."}}],"system":{system},"tools":{},"metadata":{{"user_id":"user_0_account_1_session_2"}},"max_tokens":32000,"temperature":1,"stream":{}}}"#,
-        json!(tools),
-        shape.is_stream()
+        r#"{{"role":"user","content":"Go on."}}],"system":{system},"tools":{},"metadata":{{"user_id":"user_0_account_1_session_2"}},"max_tokens":32000,"temperature":1,"stream":{is_stream}}}"#,
+        json!(tools)
     );
-    let mut body = r#"{"model":"claude-sonnet-4-6","messages":["#.to_owned();
+    let mut body = format!(r#"{{"model":"{model}","messages":["#);
     for number in 0.. {
         let turn = turn(number);
         if body.len() + turn.len() + end.len() > bytes {
@@ -124,7 +120,7 @@ mod tests {
     #[test]
     fn every_size_is_json_of_about_that_size() {
         for bytes in [200, 4_000, 10_000, 150_000, 1_000_000] {
-            let body = body(Shape::Stream, bytes);
+            let body = body("claude", true, bytes);
             let fields: Value = serde_json::from_str(&body).unwrap();
             assert_eq!(fields["stream"], true);
             assert!(body.len() <= bytes, "{} for {bytes}", body.len());
@@ -134,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_conversation_is_escaped_as_code_is() {
-        let body = body(Shape::Json, 150_000);
+        let body = body("claude", false, 150_000);
         let backslashes = body.bytes().filter(|byte| *byte == b'\\').count();
         let percent = backslashes * 100 / body.len();
         assert!((2..=5).contains(&percent), "{percent} %");

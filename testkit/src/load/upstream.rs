@@ -1,10 +1,11 @@
 //! An upstream that answers with bytes made beforehand, so that a benchmark
 //! measures what is in front of it.
 //!
-//! The query of the request chooses the answer: see [`Shape`]. HTTP/1.1 only;
-//! requests are framed and otherwise not read.
+//! The request's line chooses the answer: its path the [`Provider`] that answers,
+//! its query or the model in its path the [`Shape`]. HTTP/1.1 only; requests are
+//! framed and otherwise not read.
 
-use std::{fmt, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -14,6 +15,8 @@ use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
+
+use crate::{bedrock::frame, simulator::reply::Frame};
 
 /// Events of a stream, from `message_start` to `message_stop`.
 pub const EVENTS: usize = 100;
@@ -49,21 +52,43 @@ impl Shape {
         self != Self::Json
     }
 
-    fn query(self) -> &'static str {
+    /// How a request for it is told apart.
+    fn mark(self) -> &'static str {
         match self {
-            Self::Json => "bench=json",
-            Self::Stream => "bench=stream",
-            Self::Burst => "bench=burst",
-            Self::Paced => "bench=paced",
-            Self::Held => "bench=held",
+            Self::Json => "bench-json",
+            Self::Stream => "bench-stream",
+            Self::Burst => "bench-burst",
+            Self::Paced => "bench-paced",
+            Self::Held => "bench-held",
         }
     }
 }
 
-/// The query that asks for it.
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.query())
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Provider {
+    /// The Anthropic API. A gateway passes the query on, which asks for a shape.
+    Plan,
+    /// Amazon Bedrock. A gateway passes nothing on but the model, which asks for
+    /// a shape here.
+    Bedrock,
+}
+
+impl Provider {
+    /// The model to ask for.
+    pub(super) fn model(self, shape: Shape) -> String {
+        match self {
+            Self::Plan => "claude-sonnet-4-6".to_owned(),
+            Self::Bedrock => format!("anthropic.{}", shape.mark()),
+        }
+    }
+
+    /// The query to ask with.
+    pub(super) fn query(self, shape: Shape) -> &'static str {
+        match self {
+            Self::Plan => shape.mark(),
+            Self::Bedrock => "beta=true",
+        }
     }
 }
 
@@ -71,10 +96,16 @@ impl fmt::Display for Shape {
 #[derive(Debug)]
 pub struct Upstream {
     listener: TcpListener,
-    answers: Answers,
+    writes: Writes,
 }
 
 /// All that is ever written.
+#[derive(Debug, Clone)]
+struct Writes {
+    plan: Answers,
+    bedrock: Answers,
+}
+
 #[derive(Debug, Clone)]
 struct Answers {
     json: Bytes,
@@ -92,7 +123,7 @@ impl Upstream {
             .with_context(|| format!("cannot listen on {addr}"))?;
         Ok(Self {
             listener,
-            answers: Answers::new(),
+            writes: Writes::new(),
         })
     }
 
@@ -109,7 +140,7 @@ impl Upstream {
             tokio::select! {
                 accepted = self.listener.accept() => {
                     let Ok((stream, _)) = accepted else { continue };
-                    connections.spawn(connection(stream, self.answers.clone()));
+                    connections.spawn(connection(stream, self.writes.clone()));
                 }
                 Some(_ended) = connections.join_next() => {}
             }
@@ -117,12 +148,16 @@ impl Upstream {
     }
 }
 
-async fn connection(mut stream: TcpStream, answers: Answers) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, writes: Writes) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut buffer = Vec::with_capacity(16 << 10);
     loop {
-        let Some(shape) = request(&mut stream, &mut buffer).await? else {
+        let Some((provider, shape)) = request(&mut stream, &mut buffer).await? else {
             return Ok(());
+        };
+        let answers = match provider {
+            Provider::Plan => &writes.plan,
+            Provider::Bedrock => &writes.bedrock,
         };
         match shape {
             Shape::Json => stream.write_all(&answers.json).await?,
@@ -153,9 +188,11 @@ async fn write_each(stream: &mut TcpStream, writes: &[Bytes]) -> io::Result<()> 
     Ok(())
 }
 
+type Asked = (Provider, Shape);
+
 /// Reads a request and forgets it; what the client has sent after it stays in
 /// the buffer. None when the client has left.
-async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Shape>> {
+async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Asked>> {
     let head_len = loop {
         if let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") {
             break end + 4;
@@ -164,9 +201,9 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Opt
             return Ok(None);
         }
     };
-    let (shape, length) = head(buffer.get(..head_len).unwrap_or_default());
+    let (asked, length) = head(buffer.get(..head_len).unwrap_or_default());
     let Some(length) = length else {
-        return chunked(stream, buffer, shape).await;
+        return chunked(stream, buffer, asked).await;
     };
     let end = head_len + length;
     while buffer.len() < end {
@@ -175,78 +212,119 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Opt
         }
     }
     buffer.drain(..end);
-    Ok(Some(shape))
+    Ok(Some(asked))
 }
 
 /// Reads on until the last chunk. JSON holds no line ends like its.
 async fn chunked(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,
-    shape: Shape,
-) -> io::Result<Option<Shape>> {
+    asked: Asked,
+) -> io::Result<Option<Asked>> {
     while !buffer.ends_with(b"\r\n0\r\n\r\n") {
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);
         }
     }
     buffer.clear();
-    Ok(Some(shape))
+    Ok(Some(asked))
 }
 
 /// What the head asks for, and the length of the body; none: it is chunked.
-fn head(head: &[u8]) -> (Shape, Option<usize>) {
+fn head(head: &[u8]) -> (Asked, Option<usize>) {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let line = head.lines().next().unwrap_or_default();
     let shape = Shape::ALL
         .into_iter()
-        .find(|shape| line.contains(shape.query()))
+        .find(|shape| line.contains(shape.mark()))
         .unwrap_or(Shape::Json);
+    let provider = if line.starts_with("post /model/") {
+        Provider::Bedrock
+    } else {
+        Provider::Plan
+    };
+    let asked = (provider, shape);
     let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
     if value("transfer-encoding:").is_some() {
-        return (shape, None);
+        return (asked, None);
     }
     let length = value("content-length:").and_then(|value| value.trim().parse().ok());
-    (shape, Some(length.unwrap_or(0)))
+    (asked, Some(length.unwrap_or(0)))
+}
+
+impl Writes {
+    fn new() -> Self {
+        let events = events();
+        let sse = events
+            .iter()
+            .map(|event| format!("event: {}\ndata: {}\n\n", event.name, event.json).into());
+        let frames = events
+            .iter()
+            .map(|event| frame::encode(&Frame::chunk(&with_metrics(event))));
+        Self {
+            plan: Answers::new(
+                "request-id: req_bench\r\n",
+                "text/event-stream; charset=utf-8",
+                &sse.collect::<Vec<_>>(),
+            ),
+            bedrock: Answers::new(
+                "x-amzn-requestid: 00000000-0000-4000-8000-000000000000\r\n\
+                 x-amzn-bedrock-content-type: application/json\r\n",
+                "application/vnd.amazon.eventstream",
+                &frames.collect::<Vec<_>>(),
+            ),
+        }
+    }
 }
 
 impl Answers {
-    fn new() -> Self {
+    fn new(headers: &str, stream_type: &str, events: &[Bytes]) -> Self {
         let json = r#"{"type":"message","model":"claude-sonnet-4-6","id":"msg_01","role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":12,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":3,"service_tier":"standard"}}"#;
         let json = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nrequest-id: req_bench\r\n\
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{headers}\
              content-length: {}\r\n\r\n{json}",
             json.len()
         );
-        let events = events();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {stream_type}\r\n{headers}\
+             transfer-encoding: chunked\r\n\r\n"
+        );
         Self {
             json: json.into(),
-            events: stream(events.iter().cloned()),
-            bursts: stream(events.chunks(10).map(<[_]>::concat)),
+            events: stream(&head, events.chunks(1)),
+            bursts: stream(&head, events.chunks(10)),
         }
     }
 }
 
 /// The writes of a stream: each a chunk.
-fn stream(chunks: impl Iterator<Item = String>) -> Vec<Bytes> {
-    let mut writes: Vec<_> = chunks
-        .map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len()))
+fn stream<'a>(head: &str, chunks: impl Iterator<Item = &'a [Bytes]>) -> Vec<Bytes> {
+    let mut writes: Vec<Vec<u8>> = chunks
+        .map(|events| {
+            let chunk = events.concat();
+            let size = format!("{:x}\r\n", chunk.len());
+            [size.as_bytes(), &chunk, b"\r\n"].concat()
+        })
         .collect();
     if let Some(first) = writes.first_mut() {
-        first.insert_str(
-            0,
-            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\
-             request-id: req_bench\r\ntransfer-encoding: chunked\r\n\r\n",
-        );
+        first.splice(0..0, head.bytes());
     }
     if let Some(last) = writes.last_mut() {
-        last.push_str("0\r\n\r\n");
+        last.extend_from_slice(b"0\r\n\r\n");
     }
     writes.into_iter().map(Bytes::from).collect()
 }
 
-fn events() -> Vec<String> {
-    let event = |name: &str, fields: &str| {
-        format!("event: {name}\ndata: {{\"type\":\"{name}\"{fields}}}\n\n")
+#[derive(Debug, Clone)]
+struct Event {
+    name: &'static str,
+    json: String,
+}
+
+fn events() -> Vec<Event> {
+    let event = |name, fields: &str| Event {
+        name,
+        json: format!(r#"{{"type":"{name}"{fields}}}"#),
     };
     let start = r#","message":{"type":"message","model":"claude-sonnet-4-6","id":"msg_01","role":"assistant","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":12,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":1}}"#;
     let block = r#","index":0,"content_block":{"type":"text","text":""}"#;
@@ -261,4 +339,15 @@ fn events() -> Vec<String> {
     events.push(event("message_delta", end));
     events.push(event("message_stop", ""));
     events
+}
+
+/// Bedrock says in the last event what the model took.
+fn with_metrics(event: &Event) -> String {
+    let json = &event.json;
+    match json.strip_suffix('}') {
+        Some(open) if event.name == "message_stop" => format!(
+            r#"{open},"amazon-bedrock-invocationMetrics":{{"inputTokenCount":12,"outputTokenCount":285,"invocationLatency":2740,"firstByteLatency":412}}}}"#
+        ),
+        _ => json.clone(),
+    }
 }

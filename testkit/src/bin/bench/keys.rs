@@ -235,7 +235,7 @@ async fn revoke(system: &System, keys: &[IssuedKey]) -> Result<Vec<f64>> {
 /// Asks what costs no tokens, so that no usage is made.
 fn request(raw_key: &str) -> String {
     format!(
-        "GET /ak/{raw_key}/v1/models?bench=json HTTP/1.1\r\nhost: bench\r\n{CLIENT_CREDENTIAL}\r\n\r\n"
+        "GET /ak/{raw_key}/v1/models?bench-json HTTP/1.1\r\nhost: bench\r\n{CLIENT_CREDENTIAL}\r\n\r\n"
     )
 }
 

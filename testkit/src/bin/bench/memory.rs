@@ -20,7 +20,8 @@ pub(crate) struct Held {
 pub(crate) async fn measure(system: &System, streams: usize) -> Result<Vec<Held>> {
     let mut all = Vec::new();
     for target in &system.targets {
-        if target.name == Name::Direct {
+        // A signed stream is like any other.
+        if matches!(target.name, Name::Direct | Name::Signed) {
             continue;
         }
         eprintln!("Holding {streams} streams through {:?} …", target.name);

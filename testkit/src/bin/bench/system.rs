@@ -11,9 +11,11 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use http::Method;
 use serde::Serialize;
+use serde_json::{Value, json};
 use testkit::{
-    load::{Report, Shape},
+    load::{Provider, Report, Shape},
     postgres::{Server, Storage},
     stack::{
         self, ADMIN_USERNAME, Blueprint, ControlAddresses, Programs, ProxyAddresses, Secrets,
@@ -24,6 +26,9 @@ use testkit::{
 use tokio::task::spawn_blocking;
 
 use crate::{Options, nginx};
+
+/// Of Bedrock; nothing is sent there.
+const REGION: &str = "us-east-1";
 
 const DATABASE: &str = "claude_code_proxy";
 
@@ -46,7 +51,6 @@ pub(crate) struct System {
     pub(crate) machine: Machine,
     pub(crate) targets: Vec<Target>,
     pub(crate) admin: Admin,
-    pub(crate) key: IssuedKey,
     pub(crate) control: ControlAddresses,
     pub(crate) postgres: Server,
     pub(crate) upstream_url: String,
@@ -60,6 +64,7 @@ pub(crate) struct System {
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) name: Name,
+    provider: Provider,
     pub(crate) url: String,
     /// The process whose cost counts: for `direct` it is the upstream itself.
     pub(crate) pid: u32,
@@ -75,6 +80,10 @@ pub(crate) enum Name {
     Direct,
     Nginx,
     Proxy,
+    /// A proxy whose client is answered by Bedrock, with an API key.
+    Bedrock,
+    /// The same proxy, with a key pair: each request is signed.
+    Signed,
 }
 
 /// Where the numbers come from.
@@ -133,10 +142,10 @@ impl System {
         control.ready().await?;
 
         let admin = sign_in(&control_addresses, &blueprint).await?;
-        let key = admin.issue_key(&admin.create_user("Ada").await?).await?;
         let mut system = Self {
             targets: vec![Target {
                 name: Name::Direct,
+                provider: Provider::Plan,
                 url: upstream_url.clone(),
                 pid: pid(&upstream)?,
                 ops: None,
@@ -144,7 +153,6 @@ impl System {
             }],
             machine,
             admin,
-            key,
             control: control_addresses,
             postgres,
             upstream_url,
@@ -153,17 +161,67 @@ impl System {
             _services: vec![control, upstream],
         };
         system.targets.extend(system.nginx(upstream_address).await?);
-        let proxy = system.proxy("proxy")?;
-        proxy.service.ready().await?;
-        system.admin.until_in_force(1).await?;
-        system.targets.push(Target {
-            name: Name::Proxy,
-            url: proxy.base_url(&system.key.raw_key),
-            pid: pid(&proxy.service)?,
-            ops: Some(proxy.addresses.ops),
-            _service: Some(proxy.service),
-        });
+        system.targets.extend(system.proxies().await?);
         Ok(system)
+    }
+
+    /// One proxy for the plan and one for Bedrock: the memory that the one's
+    /// streams have left behind would hide what the other's take.
+    async fn proxies(&self) -> Result<[Target; 3]> {
+        let user_id = self.admin.create_user("Ada").await?;
+        let plan_key = self.admin.issue_key(&user_id).await?;
+        let api_key = json!({"bedrock_api_key": "a-key-for-Bedrock", "region": REGION});
+        let api_key = self.bedrock_only("Barbara", api_key).await?;
+        let pair = json!({
+            "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE",
+            "aws_secret_access_key": "the-secret-of-a-key-pair",
+            "region": REGION,
+        });
+        let pair = self.bedrock_only("Edith", pair).await?;
+
+        let plan = self.proxy("proxy")?;
+        let bedrock = self.proxy("bedrock")?;
+        plan.service.ready().await?;
+        bedrock.service.ready().await?;
+        self.admin.until_in_force(2).await?;
+        let target = |name, provider, proxy: &stack::Proxy, key: &IssuedKey| {
+            anyhow::Ok(Target {
+                name,
+                provider,
+                url: proxy.base_url(&key.raw_key),
+                pid: pid(&proxy.service)?,
+                ops: Some(proxy.addresses.ops),
+                _service: None,
+            })
+        };
+        let on_plan = target(Name::Proxy, Provider::Plan, &plan, &plan_key)?;
+        let on_bedrock = target(Name::Bedrock, Provider::Bedrock, &bedrock, &api_key)?;
+        let signed = target(Name::Signed, Provider::Bedrock, &bedrock, &pair)?;
+        Ok([
+            Target {
+                _service: Some(plan.service),
+                ..on_plan
+            },
+            Target {
+                _service: Some(bedrock.service),
+                ..on_bedrock
+            },
+            signed,
+        ])
+    }
+
+    /// An access key of a user who only uses Bedrock, with this credential.
+    async fn bedrock_only(&self, user: &str, credential: Value) -> Result<IssuedKey> {
+        let user_id = self.admin.create_user(user).await?;
+        let key = self.admin.issue_key(&user_id).await?;
+        let path = format!("/admin/access-keys/{}/bedrock-key", key.access_key_id);
+        self.admin
+            .call(Method::POST, &path, Some(credential))
+            .await?;
+        let path = format!("/admin/users/{user_id}/routing-strategy");
+        let strategy = json!({"routing_strategy": "bedrock_only"});
+        self.admin.call(Method::PUT, &path, Some(strategy)).await?;
+        Ok(key)
     }
 
     async fn nginx(&self, upstream: SocketAddr) -> Result<Option<Target>> {
@@ -176,6 +234,7 @@ impl System {
         service.ready().await?;
         Ok(Some(Target {
             name: Name::Nginx,
+            provider: Provider::Plan,
             url: stack::url(address),
             pid: pid(&service)?,
             ops: None,
@@ -195,6 +254,10 @@ impl System {
             .blueprint
             .proxy(&addresses, control, Some(&self.upstream_url));
         recipe.log = self.blueprint.folder.join(format!("{log}.log"));
+        let bedrock = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", &self.upstream_url);
+        recipe
+            .environment
+            .push((bedrock.0.into(), bedrock.1.into()));
         Ok(stack::Proxy {
             addresses,
             service: self.machine.pinned(recipe, Cpu::Measured).start()?,
@@ -215,9 +278,14 @@ impl System {
         let shape = shape
             .to_possible_value()
             .context("a shape without a name")?;
+        let provider = target
+            .provider
+            .to_possible_value()
+            .context("a provider without a name")?;
         let mut command = self.machine.command(&self.load, Cpu::Load);
         command
             .args(["--url", &target.url, "--header", CLIENT_CREDENTIAL])
+            .args(["--provider", provider.get_name()])
             .args(["--shape", shape.get_name()])
             .args(["--pid", &target.pid.to_string()]);
         for (name, value) in arguments {
@@ -317,7 +385,8 @@ impl Cpu {
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 3] = [Self::Direct, Self::Nginx, Self::Proxy];
+    /// Those that answer with the same bytes.
+    pub(crate) const ON_PLAN: [Self; 3] = [Self::Direct, Self::Nginx, Self::Proxy];
 }
 
 pub(crate) fn pid(service: &Service) -> Result<u32> {

@@ -13,11 +13,38 @@ use crate::{
 const CPU_SMALL: f64 = 2.0;
 const CPU_OTHER: f64 = 1.5;
 
+/// How much more CPU than on the plan path the proxy may use on the native path
+/// to Bedrock.
+const CPU_BEDROCK: f64 = 2.0;
+
 /// Thousands of bytes that an open stream may hold.
 const STREAM_KB: f64 = 30.0;
 
 /// Milliseconds until a revoked key is refused, in 99 of 100 cases.
 const REFUSAL_MS: f64 = 1_000.0;
+
+/// What CPU time is counted by.
+type Per = fn(&Sample) -> f64;
+
+const CPU: [(&str, Scenario, Per); 5] = [
+    ("small request", rounds::SMALL, Sample::cpu_us_per_request),
+    ("150 KB request", rounds::LARGE, Sample::cpu_us_per_request),
+    (
+        "event, one per write",
+        rounds::STREAM,
+        Sample::cpu_us_per_event,
+    ),
+    (
+        "event, ten per write",
+        rounds::BURST,
+        Sample::cpu_us_per_event,
+    ),
+    (
+        "event, every 10 ms",
+        rounds::PACED,
+        Sample::cpu_us_per_event,
+    ),
+];
 
 const LABEL: usize = 30;
 const COLUMN: usize = 23;
@@ -26,6 +53,7 @@ pub(crate) fn table(results: &Results) -> String {
     let mut table = Table(String::new());
     table.machine(results);
     table.cpu(results);
+    table.bedrock(results);
     table.throughput(results);
     table.latency(results);
     table.memory(results);
@@ -74,13 +102,6 @@ impl Table {
     }
 
     fn cpu(&mut self, results: &Results) {
-        let rows = [
-            ("small request", rounds::SMALL, CPU_SMALL),
-            ("150 KB request", rounds::LARGE, CPU_OTHER),
-            ("event, one per write", rounds::STREAM, CPU_OTHER),
-            ("event, ten per write", rounds::BURST, CPU_OTHER),
-            ("event, every 10 ms", rounds::PACED, CPU_OTHER),
-        ];
         self.head(
             "CPU us per …",
             &[
@@ -92,22 +113,51 @@ impl Table {
                 "target",
             ],
         );
-        for (label, scenario, target) in rows {
-            let per = if label.starts_with("event") {
-                Sample::cpu_us_per_event
+        for (label, scenario, per) in CPU {
+            let target = if scenario == rounds::SMALL {
+                CPU_SMALL
             } else {
-                Sample::cpu_us_per_request
+                CPU_OTHER
             };
-            let to_nginx = ratio(results, scenario, Name::Nginx, per);
+            let to_nginx = ratio(results, scenario, Name::Proxy, Name::Nginx, per);
             self.row(
                 label,
                 [
                     spread(of(results, scenario, Name::Direct, per), 1),
                     spread(of(results, scenario, Name::Nginx, per), 1),
                     spread(of(results, scenario, Name::Proxy, per), 1),
-                    spread(ratio(results, scenario, Name::Direct, per), 2),
+                    spread(ratio(results, scenario, Name::Proxy, Name::Direct, per), 2),
                     spread(to_nginx, 2),
                     verdict(to_nginx.map(|it| it.median), target, "x"),
+                ],
+            );
+        }
+    }
+
+    fn bedrock(&mut self, results: &Results) {
+        self.head(
+            "The same on Bedrock",
+            &[
+                "proxy, plan",
+                "proxy, Bedrock",
+                "Bedrock / plan",
+                "target",
+                "with a key pair",
+                "key pair / plan",
+            ],
+        );
+        for (label, scenario, per) in CPU {
+            let to_plan = ratio(results, scenario, Name::Bedrock, Name::Proxy, per);
+            let signed = ratio(results, scenario, Name::Signed, Name::Proxy, per);
+            self.row(
+                label,
+                [
+                    spread(of(results, scenario, Name::Proxy, per), 1),
+                    spread(of(results, scenario, Name::Bedrock, per), 1),
+                    spread(to_plan, 2),
+                    verdict(to_plan.map(|it| it.median), CPU_BEDROCK, "x"),
+                    spread(of(results, scenario, Name::Signed, per), 1),
+                    spread(signed, 2),
                 ],
             );
         }
@@ -132,11 +182,17 @@ impl Table {
         ];
         for (label, scenario) in rows {
             let per = |sample: &Sample| sample.report.requests_per_second;
-            let mut columns: Vec<_> = Name::ALL
+            let mut columns: Vec<_> = Name::ON_PLAN
                 .map(|name| spread(of(results, scenario, name, per), 0))
                 .into();
-            columns.push(spread(ratio(results, scenario, Name::Direct, per), 2));
-            columns.push(spread(ratio(results, scenario, Name::Nginx, per), 2));
+            columns.push(spread(
+                ratio(results, scenario, Name::Proxy, Name::Direct, per),
+                2,
+            ));
+            columns.push(spread(
+                ratio(results, scenario, Name::Proxy, Name::Nginx, per),
+                2,
+            ));
             self.row(label, columns);
         }
     }
@@ -144,10 +200,14 @@ impl Table {
     fn latency(&mut self, results: &Results) {
         self.head(
             "Latency us, small requests",
-            &["direct", "added by nginx", "added by proxy"],
+            &[
+                "direct",
+                "added by nginx",
+                "added by proxy",
+                "added on Bedrock",
+            ],
         );
-        type Part = fn(&Sample) -> f64;
-        let parts: [(&str, Part); 3] = [
+        let parts: [(&str, Per); 3] = [
             ("p50", |sample| micros(sample.report.latency_us.p50)),
             ("p90", |sample| micros(sample.report.latency_us.p90)),
             ("p99", |sample| micros(sample.report.latency_us.p99)),
@@ -164,6 +224,7 @@ impl Table {
                         spread(of(results, scenario, Name::Direct, per), 0),
                         spread(added(Name::Nginx), 0),
                         spread(added(Name::Proxy), 0),
+                        spread(added(Name::Bedrock), 0),
                     ],
                 );
             }
@@ -171,7 +232,7 @@ impl Table {
     }
 
     fn memory(&mut self, results: &Results) {
-        self.head("Memory", &["nginx", "proxy", "target"]);
+        self.head("Memory", &["nginx", "proxy", "target", "on Bedrock"]);
         let kb = |name| {
             let held = results.memory.iter().find(|held| held.target == name)?;
             Some(held.report.rss_bytes_per_connection / 1e3)
@@ -181,6 +242,7 @@ impl Table {
             number(kb(Name::Nginx), 1, "KB"),
             number(kb(Name::Proxy), 1, "KB"),
             verdict(kb(Name::Proxy), STREAM_KB, " KB"),
+            number(kb(Name::Bedrock), 1, "KB"),
         ];
         self.row(&format!("a stream of {streams} open"), columns);
     }
@@ -306,15 +368,16 @@ fn paired(
     })
 }
 
-/// The proxy's value divided by another's.
+/// The value of the one divided by the other's.
 fn ratio(
     results: &Results,
     scenario: Scenario,
+    name: Name,
     other: Name,
     value: impl Fn(&Sample) -> f64,
 ) -> Option<Spread> {
-    let pairs = paired(results, scenario, Name::Proxy, other);
-    Spread::of(pairs.map(|(proxy, other)| value(proxy) / value(other)))
+    let pairs = paired(results, scenario, name, other);
+    Spread::of(pairs.map(|(it, other)| value(it) / value(other)))
 }
 
 fn spread(spread: Option<Spread>, digits: usize) -> String {
