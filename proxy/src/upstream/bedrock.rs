@@ -16,6 +16,7 @@ pub mod invoke;
 pub mod messages;
 pub mod stream;
 
+pub mod carrier;
 pub mod client;
 pub mod credential;
 
@@ -112,7 +113,7 @@ impl Bedrock {
         limits: &Limits,
         tasks: &Tasks,
     ) -> Self {
-        let clients = Arc::new(Clients::new(settings.endpoint_url.clone(), limits));
+        let clients = Arc::new(Clients::new(settings.endpoint_url.clone(), limits, tasks));
         Self {
             preference: settings.api,
             overlay: settings.model_mapping.clone(),

@@ -11,20 +11,20 @@ use aws_sdk_bedrockruntime::{
     Client, Config,
     config::{
         BehaviorVersion, Region, SharedHttpClient, StalledStreamProtectionConfig, Token,
-        retry::RetryConfig, timeout::TimeoutConfig,
+        retry::RetryConfig,
     },
 };
 use http::Uri;
 use proto::bedrock_credential::BedrockCredential;
 
-use crate::settings::Limits;
+use super::carrier;
+use crate::{settings::Limits, tasks::Tasks};
 
 /// Makes clients. They share their connections.
 #[derive(Debug)]
 pub struct Clients {
     http: SharedHttpClient,
     endpoint: Option<Uri>,
-    timeouts: TimeoutConfig,
 }
 
 /// Who asks Bedrock. It cannot be printed; its parts are wiped when the last
@@ -39,14 +39,10 @@ pub enum Identity {
 
 impl Clients {
     /// `endpoint` stands in for Amazon's own, everywhere.
-    pub fn new(endpoint: Option<Uri>, limits: &Limits) -> Self {
+    pub fn new(endpoint: Option<Uri>, limits: &Limits, tasks: &Tasks) -> Self {
         Self {
-            http: aws::http_client(),
+            http: carrier::http_client(limits, tasks),
             endpoint,
-            timeouts: TimeoutConfig::builder()
-                .connect_timeout(limits.connect_timeout)
-                .read_timeout(limits.first_byte_timeout)
-                .build(),
         }
     }
 
@@ -56,7 +52,6 @@ impl Clients {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
             .http_client(self.http.clone())
-            .timeout_config(self.timeouts.clone())
             // Whether anything is tried again is decided for both providers in
             // one place, and a model that thinks is not stalled.
             .retry_config(RetryConfig::disabled())

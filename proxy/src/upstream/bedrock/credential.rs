@@ -253,8 +253,9 @@ mod tests {
             "--sync-token=0123456789abcdef",
         ];
         let settings = Settings::parse_from(command);
-        let clients = Arc::new(Clients::new(None, &settings.limits));
-        Vault::new(&settings.bedrock, opener, aws, clients, &Tasks::new())
+        let tasks = Tasks::new();
+        let clients = Arc::new(Clients::new(None, &settings.limits, &tasks));
+        Vault::new(&settings.bedrock, opener, aws, clients, &tasks)
     }
 
     #[tokio::test]

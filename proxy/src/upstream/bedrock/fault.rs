@@ -140,18 +140,11 @@ where
             .error()
         }
         SdkError::TimeoutError(_) => because(Kind::FirstByteTimeout, &error),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            let is_connect = chain(&error).contains("connect");
-            because(
-                if is_connect {
-                    Kind::Connect
-                } else {
-                    Kind::FirstByteTimeout
-                },
-                &error,
-            )
+        SdkError::DispatchFailure(failure) => {
+            let failed = failure.as_connector_error().and_then(StdError::source);
+            let failed = failed.and_then(|it| it.downcast_ref::<Error>());
+            because(failed.map_or(Kind::BedrockInternal, |it| it.kind), &error)
         }
-        SdkError::DispatchFailure(_) => because(Kind::Connect, &error),
         SdkError::ConstructionFailure(_) => because(Kind::BedrockInternal, &error),
         _ => because(Kind::UpstreamBroken, &error),
     }

@@ -1,0 +1,122 @@
+//! Carries what AWS's client sends over connections like the plan's: an answer
+//! is read by whoever waits for it, and all that one read brought goes on
+//! together (see [`http1`](crate::upstream::http1)).
+
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use aws_smithy_runtime_api::client::{
+    http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+    },
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
+};
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, header, uri::Authority};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+
+use crate::{
+    error::{Cause, Error},
+    settings::Limits,
+    tasks::Tasks,
+    upstream::{Answer, Flow, RequestBody, Upstream, connect::Connector},
+};
+
+/// The connections of all clients.
+#[derive(Debug)]
+struct Carrier {
+    limits: Limits,
+    tasks: Tasks,
+    /// One for each region that a credential names: few.
+    upstreams: Mutex<HashMap<Authority, Arc<Upstream>>>,
+}
+
+/// HTTP for AWS's clients.
+pub fn http_client(limits: &Limits, tasks: &Tasks) -> SharedHttpClient {
+    let carrier = SharedHttpConnector::new(Carrier {
+        limits: limits.clone(),
+        tasks: tasks.clone(),
+        upstreams: Mutex::default(),
+    });
+    http_client_fn(move |_, _| carrier.clone())
+}
+
+impl HttpConnector for Carrier {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(cause) => return HttpConnectorFuture::ready(Err(unsendable(cause.into()))),
+        };
+        let upstream = self.upstream(request.uri());
+        HttpConnectorFuture::new(async move {
+            let upstream = upstream.ok_or_else(|| unsendable("the URL has no host".into()))?;
+            let request = whole(request).await.map_err(unsendable)?;
+            let answer = upstream.send(request).await;
+            let answer = answer.map_err(|error| ConnectorError::other(error.into(), None))?;
+            respond(answer).map_err(unsendable)
+        })
+    }
+}
+
+impl Carrier {
+    fn upstream(&self, uri: &Uri) -> Option<Arc<Upstream>> {
+        let authority = uri.authority()?;
+        let upstreams = self.upstreams.lock();
+        let mut upstreams = upstreams.unwrap_or_else(PoisonError::into_inner);
+        if let Some(upstream) = upstreams.get(authority) {
+            return Some(upstream.clone());
+        }
+        let connector = Connector::to(uri.clone());
+        let upstream = Arc::new(Upstream::new(connector, self.limits.clone(), &self.tasks));
+        upstreams.insert(authority.clone(), upstream.clone());
+        Some(upstream)
+    }
+}
+
+fn unsendable(cause: Cause) -> ConnectorError {
+    ConnectorError::user(cause)
+}
+
+/// The body in one piece, which it is anyway, and the host as a header.
+async fn whole(request: Request<SdkBody>) -> Result<Request<RequestBody>, Cause> {
+    let (mut head, body) = request.into_parts();
+    if let Some(authority) = head.uri.authority() {
+        let host = HeaderValue::from_str(authority.as_str())?;
+        head.headers.insert(header::HOST, host);
+    }
+    let body = body.collect().await?.to_bytes();
+    Ok(Request::from_parts(head, Full::new(body)))
+}
+
+fn respond(answer: Answer) -> Result<HttpResponse, Cause> {
+    let body = SdkBody::from_body_1_x(Incoming(Mutex::new(answer.flow)));
+    Ok(Response::from_parts(answer.head, body).try_into()?)
+}
+
+/// An answer's flow as AWS's client reads it. It may look at it from several
+/// threads, but does not: the lock is never taken.
+struct Incoming(Mutex<Flow>);
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let flow = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        flow.poll_piece(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
