@@ -64,6 +64,9 @@ pub enum Kind {
     SpoiltBedrockKey,
     /// Bedrock refused the credential.
     BedrockCredential,
+    /// The body is no request of the Messages API, or asks for what Converse
+    /// cannot do.
+    Untranslatable,
     /// Bedrock refused the request; its words are for the client.
     BedrockInvalid,
     /// Bedrock has no such model.
@@ -79,7 +82,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NotFound,
         Self::Unauthenticated,
         Self::NotReady,
@@ -100,6 +103,7 @@ impl Kind {
         Self::SealedBedrockKey,
         Self::SpoiltBedrockKey,
         Self::BedrockCredential,
+        Self::Untranslatable,
         Self::BedrockInvalid,
         Self::BedrockNotFound,
         Self::BedrockThrottled,
@@ -131,6 +135,7 @@ impl Kind {
             Self::SealedBedrockKey => "sealed_bedrock_key",
             Self::SpoiltBedrockKey => "spoilt_bedrock_key",
             Self::BedrockCredential => "bedrock_credential",
+            Self::Untranslatable => "untranslatable",
             Self::BedrockInvalid => "bedrock_invalid",
             Self::BedrockNotFound => "bedrock_not_found",
             Self::BedrockThrottled => "bedrock_throttled",

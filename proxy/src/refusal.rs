@@ -81,25 +81,25 @@ fn row(kind: Kind) -> Row {
         Kind::Connect => (
             StatusCode::BAD_GATEWAY,
             "api_error",
-            "The gateway could not reach the Anthropic API.",
+            "The gateway could not reach the model's provider.",
             Retry::ByStatus,
         ),
         Kind::FirstByteTimeout => (
             StatusCode::GATEWAY_TIMEOUT,
             "timeout_error",
-            "The Anthropic API did not begin to answer in time.",
+            "The model's provider did not begin to answer in time.",
             Retry::ByStatus,
         ),
         Kind::UpstreamBroken => (
             StatusCode::BAD_GATEWAY,
             "api_error",
-            "The Anthropic API broke off before it answered.",
+            "The model's provider broke off before its answer was complete.",
             Retry::ByStatus,
         ),
         Kind::IdleTimeout => (
             StatusCode::GATEWAY_TIMEOUT,
             "timeout_error",
-            "The Anthropic API fell silent within its answer.",
+            "The model's provider fell silent within its answer.",
             Retry::ByStatus,
         ),
         Kind::OperatorCredential => (
@@ -149,6 +149,12 @@ fn row(kind: Kind) -> Row {
             "api_error",
             "Amazon Bedrock does not accept the credential that is registered for this access key, or it has no access to this model. Please tell your administrator.",
             Retry::Never,
+        ),
+        Kind::Untranslatable => (
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "The request is not one of the Messages API.",
+            Retry::ByStatus,
         ),
         Kind::BedrockInvalid => (
             StatusCode::BAD_REQUEST,

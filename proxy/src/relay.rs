@@ -10,11 +10,11 @@
 //! events fill the silence.
 
 pub mod decode;
+pub mod silence;
 pub mod sse;
 pub mod tap;
 
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -23,7 +23,6 @@ use std::{
 use bytes::Bytes;
 use http::{Response, header};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     error::{Error, Kind},
@@ -32,6 +31,7 @@ use crate::{
     settings::Limits,
     upstream::{Answer, Flow, plan::strip_hop_by_hop},
 };
+use silence::Silence;
 use tap::Tap;
 
 /// What the client is sent.
@@ -67,17 +67,6 @@ struct Pings {
 
 /// What the API sends for it.
 const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
-
-/// Notices that nothing has come for too long.
-#[derive(Debug)]
-struct Silence {
-    limit: Duration,
-    /// When there was nothing for the first time after there was something.
-    since: Option<Instant>,
-    /// Not moved with every piece, which would cost more than the piece: when it
-    /// fires early it is set anew.
-    alarm: Option<Pin<Box<Sleep>>>,
-}
 
 impl Relay {
     /// The client's answer to the upstream's: status, headers and body as they
@@ -125,6 +114,11 @@ impl Relay {
                 self.look_for_the_end();
                 Poll::Ready(Some(Ok(frame)))
             }
+            Poll::Ready(Some(Err(_late))) if self.has_all_been_said() => {
+                self.tap.end();
+                self.is_over = true;
+                Poll::Ready(None)
+            }
             Poll::Ready(Some(Err(error))) => {
                 self.tap.broken(&error);
                 Poll::Ready(Some(self.break_off(error)))
@@ -144,6 +138,12 @@ impl Relay {
                 None => Poll::Pending,
             },
         }
+    }
+
+    /// Whether the answer is complete although its end is not a clean one: a
+    /// client would throw it away for an error behind it.
+    fn has_all_been_said(&self) -> bool {
+        self.flow.is_of_whole_events() && self.tap.has_stopped()
     }
 
     /// The last thing the client gets of an answer that is not complete.
@@ -189,34 +189,6 @@ impl Pings {
         }
         self.silence = Silence::new(self.interval);
         Poll::Ready(Bytes::from_static(PING))
-    }
-}
-
-impl Silence {
-    fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            since: None,
-            alarm: None,
-        }
-    }
-
-    fn broken(&mut self) {
-        self.since = None;
-    }
-
-    fn poll_too_long(&mut self, cx: &mut Context<'_>) -> bool {
-        let deadline = *self.since.get_or_insert_with(Instant::now) + self.limit;
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        while alarm.as_mut().poll(cx).is_ready() {
-            if deadline <= Instant::now() {
-                return true;
-            }
-            alarm.as_mut().reset(deadline);
-        }
-        false
     }
 }
 

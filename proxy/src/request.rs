@@ -148,20 +148,21 @@ async fn ask_plan(
     if !signatures.may_be_foreign_to_the_plan(session_id) {
         return send_to_plan(proxy, target, head, bytes).await;
     }
-    let mut refusals = 0;
+    let mut next = 0;
     loop {
         let mut answer = send_to_plan(proxy, target, head.clone(), bytes.clone()).await?;
         if answer.head.status != StatusCode::BAD_REQUEST {
             return Ok(answer);
         }
         let complaint = Box::pin(complaint(&mut answer, &proxy.limits)).await?;
-        let demotion = complaint.map(|it| it.demotion(refusals));
-        let demoted = demotion.and_then(|it| signatures.without(session, &bytes, it));
+        let demoted = complaint.and_then(|it| {
+            let mut steps = it.demotions(&mut next);
+            steps.find_map(|it| signatures.without(session, &bytes, it))
+        });
         match demoted {
             Some(demoted) => bytes = demoted,
             None => return Ok(answer),
         }
-        refusals += 1;
     }
 }
 

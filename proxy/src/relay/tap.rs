@@ -58,6 +58,11 @@ impl Tap {
             && reading.error.is_none()
     }
 
+    /// Whether the stream has said that it stops.
+    pub fn has_stopped(&self) -> bool {
+        self.meter.is_stream() && self.meter.reading.stopped && self.meter.reading.error.is_none()
+    }
+
     /// The upstream has ended its answer.
     pub fn end(&mut self) {
         let Some(mut record) = self.record.take() else {

@@ -27,7 +27,7 @@ pub mod shape;
 
 pub mod fault;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use aws::Aws;
 use bytes::Bytes;
@@ -73,7 +73,6 @@ pub struct Bedrock {
 }
 
 /// What a client asks, and who it is.
-#[derive(Debug)]
 pub struct Question<'a> {
     pub access_key: &'a AccessKey,
     pub headers: &'a HeaderMap,
@@ -87,6 +86,15 @@ pub struct Question<'a> {
     pub request_id: &'a str,
     /// Only how many tokens the input has.
     pub is_count: bool,
+}
+
+/// Headers and body are nobody's to read in a log.
+impl fmt::Debug for Question<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question")
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a question goes.
@@ -142,10 +150,10 @@ impl Bedrock {
         question: &Question<'_>,
         metrics: &Metrics,
     ) -> Result<Answer, Error> {
-        let model = self.model(index, question.model)?;
+        let (mut body, betas) = read(question)?;
+        let model = self.model(index, question, &body)?;
         let key = index.bedrock_key(&question.access_key.id);
         let opened = self.vault.open(key.map(|it| &**it)).await?;
-        let (mut body, betas) = read(question)?;
         let session = Session::new(question.session_id, Provider::Bedrock);
         self.signatures.demote_known(session, &mut body);
         let to = Destination {
@@ -165,10 +173,17 @@ impl Bedrock {
         self.until_accepted(&asked, body, refused).await
     }
 
-    fn model(&self, index: &Index, asked: &str) -> Result<Model, Error> {
+    fn model(
+        &self,
+        index: &Index,
+        question: &Question<'_>,
+        body: &Members,
+    ) -> Result<Model, Error> {
+        let said: Option<String> = body.read("model");
+        let asked = said.as_deref().unwrap_or(question.model);
         if asked.is_empty() {
             // As the API words it.
-            let error = Error::from(Kind::BedrockInvalid);
+            let error = Error::from(Kind::Untranslatable);
             return Err(error.in_the_words("model: Field required"));
         }
         model::resolve(asked, &self.overlay, index).ok_or_else(|| {
@@ -197,7 +212,13 @@ impl Bedrock {
                     self.signatures.served_by_bedrock(session_id);
                     return Ok(answer);
                 }
-                Err(error) if repetition == REPETITIONS => return Err(error),
+                Err(error) if repetition == REPETITIONS => {
+                    // Each was out of the way of the next: the next request gets
+                    // further.
+                    let (region, model) = (&asked.to.opened.region, &asked.to.model.id);
+                    self.lessons.learn(region, model, learned);
+                    return Err(error);
+                }
                 Err(error) => error,
             };
             let Some(words) = error.wording.as_deref() else {
@@ -207,9 +228,10 @@ impl Bedrock {
                 return Err(error);
             }
             if let Some(complaint) = Complaint::of(words) {
-                let demotion = complaint.demotion(demotions);
-                demotions += 1;
-                if !self.signatures.demote(session, &mut body, demotion) {
+                let mut steps = complaint.demotions(&mut demotions);
+                let signatures = &self.signatures;
+                let demoted = steps.any(|it| signatures.demote(session, &mut body, it));
+                if !demoted {
                     return Err(error);
                 }
                 continue;
@@ -257,7 +279,8 @@ impl Bedrock {
 
 /// The body's members, and the betas that make sense on Bedrock.
 fn read(question: &Question<'_>) -> Result<(Members, Vec<String>), Error> {
-    if question.headers.contains_key(header::CONTENT_ENCODING) {
+    let coding = question.headers.get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|it| !it.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Kind::EncodedBody.into());
     }
     let mut body: Members = serde_json::from_slice(question.body)
@@ -265,6 +288,7 @@ fn read(question: &Question<'_>) -> Result<(Members, Vec<String>), Error> {
     // Where Claude Code puts betas when it speaks to Bedrock itself.
     let inside: Vec<String> = body.read("anthropic_beta").unwrap_or_default();
     body.remove("anthropic_beta");
+    body.remove("anthropic_version");
     let headers = question.headers.get_all("anthropic-beta").iter();
     let flags = headers
         .filter_map(|value| value.to_str().ok())

@@ -14,7 +14,7 @@ use serde_json::{
 };
 
 /// Members in their order, the values as they are written.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Members(Vec<(String, Box<RawValue>)>);
 
 impl Members {
@@ -69,6 +69,13 @@ impl Members {
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
+    }
+}
+
+/// The values are nobody's to read in a log.
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
     }
 }
 

@@ -88,7 +88,7 @@ impl Complaint {
     pub fn of(words: &str) -> Option<Self> {
         static SIGNATURE: LazyLock<Option<Regex>> = LazyLock::new(|| {
             Regex::new(
-                r"(?i)signature.{0,40}(thinking|field required)|invalid .?data.? in .?redacted_thinking|thinking blocks?.{0,60}cannot be modified",
+                r"(?i)signature.{0,40}(thinking|field required)|invalid .?data.? in .?redacted_thinking|thinking.{0,3} blocks?.{0,80}cannot be modified",
             )
             .ok()
         });
@@ -103,13 +103,22 @@ impl Complaint {
         Some(Self { place })
     }
 
-    /// What to try after this many refusals of the same request.
-    pub fn demotion(self, refusals: usize) -> Demotion {
-        match (self.place, refusals) {
-            (Some(place), 0) => Demotion::Named(place),
-            (Some(place), 1) => Demotion::UpTo(place),
-            _ => Demotion::All,
-        }
+    /// What to try, one after the other, from the step on that `next` stands at. A
+    /// step may find nothing: what was sent need not have the client's positions.
+    pub fn demotions(self, next: &mut usize) -> impl Iterator<Item = Demotion> {
+        std::iter::from_fn(move || {
+            let demotion = match (self.place, *next) {
+                (Some(place), 0) => Demotion::Named(place),
+                (Some(place), 1) => Demotion::UpTo(place),
+                (_, ..=2) => {
+                    *next = 2;
+                    Demotion::All
+                }
+                _ => return None,
+            };
+            *next += 1;
+            Some(demotion)
+        })
     }
 }
 
@@ -310,6 +319,10 @@ mod tests {
                 Some(Some((1, 0))),
             ),
             ("Invalid signature in thinking block", Some(None)),
+            (
+                "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified.",
+                Some(Some((1, 0))),
+            ),
             ("messages.1.content.0: Extra inputs are not permitted", None),
             (
                 "The request signature we calculated does not match the signature you provided.",
@@ -360,7 +373,8 @@ mod tests {
             (2, "text text text tool_use"),
         ] {
             let mut body = conversation();
-            let demotion = complaint.unwrap().demotion(refusals);
+            let mut next = refusals;
+            let demotion = complaint.unwrap().demotions(&mut next).next().unwrap();
             assert!(Signatures::default().demote(SESSION, &mut body, demotion));
             assert_eq!(kinds(&body).join(" "), expected);
         }

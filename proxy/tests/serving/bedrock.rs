@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::{
     anthropic::Reply as Plan,
-    bedrock::{API_KEY, At, Exception, Gate, How, Operation, Reply, Rule},
+    bedrock::{API_KEY, At, Exception, Gate, How, Operation, Reply, Rule, Usage},
 };
 
 use crate::support::{
@@ -461,6 +461,29 @@ async fn foreign_thinking_becomes_text_once_and_stays_so_in_its_session() {
 }
 
 #[tokio::test]
+async fn foreign_thinking_is_found_where_positions_have_shifted() {
+    let BedrockRig { rig, bedrock } = BedrockRig::start().await;
+    let words = "messages.1.content.0: Invalid `signature` in `thinking` block";
+    bedrock
+        .script()
+        .then(Reply::refusal(Exception::Validation.says(words)));
+    let mut body = question(true);
+    body["messages"] = json!([
+        {"role": "user", "content": "a"},
+        {"role": "system", "content": "s"},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "foreign", "signature": "f"},
+            {"type": "text", "text": "b"}]},
+        {"role": "user", "content": "c"},
+    ]);
+    let mut request = post(&messages(), &body);
+    let betas = "mid-conversation-tool-changes-2026-07-01".parse().unwrap();
+    request.headers_mut().insert("anthropic-beta", betas);
+    assert_eq!(rig.client().await.send(request).await.status, 200);
+    assert!(!bedrock.received()[1].contains("signature"));
+}
+
+#[tokio::test]
 async fn back_on_the_plan_bedrocks_signatures_are_dealt_with_alike() {
     let BedrockRig {
         mut rig,
@@ -513,6 +536,90 @@ async fn back_on_the_plan_bedrocks_signatures_are_dealt_with_alike() {
         (400, &json!("other"))
     );
     assert_eq!(rig.simulator.received().len(), 5);
+}
+
+#[tokio::test]
+async fn a_clients_mistake_teaches_nobody() {
+    let BedrockRig { rig, bedrock } = BedrockRig::start().await;
+    // A beta that would make a refusal name something else never leaves, and half
+    // of a pair is refused for the other half's sake.
+    let mut body = question(true);
+    body["tools"] = json!([{"name": "t", "input_schema": {"type": "object"}}]);
+    body["context_management"] = json!({"edits": []});
+    for _ in 0..2 {
+        let mut request = post(&messages(), &body);
+        let betas = "z tools: Extra inputs are not permitted";
+        let betas = betas.parse().unwrap();
+        request.headers_mut().insert("anthropic-beta", betas);
+        assert_eq!(rig.client().await.send(request).await.status, 200);
+    }
+    let received = bedrock.received();
+    let asked = received
+        .iter()
+        .filter(|it| it.contains("context_management"));
+    assert_eq!((asked.count(), received.len()), (2, 4));
+    assert!(received.iter().all(|it| it.contains("input_schema")));
+    assert!(rig.control.reported(|_| true).await.lessons.is_empty());
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_told_why_it_cannot_be_sent() {
+    let BedrockRig { rig, .. } = BedrockRig::start().await;
+    let mut request = post(&messages(), &question(true));
+    let gzip = "gzip".parse().unwrap();
+    request.headers_mut().insert("content-encoding", gzip);
+    let answer = rig.client().await.send(request).await;
+    assert_eq!(answer.status, 415);
+    let mut body = question(true);
+    body.as_object_mut().unwrap().remove("model");
+    let answer = ask(&rig, &body).await;
+    assert_eq!(answer.json()["error"]["message"], "model: Field required");
+}
+
+#[tokio::test]
+async fn what_comes_behind_a_complete_answer_does_not_spoil_it() {
+    let BedrockRig { rig, bedrock } = BedrockRig::start().await;
+    let whole = Reply::text("one").tokens(Usage::default());
+    bedrock.script().then(whole.clone());
+    let events = events(&ask(&rig, &question(true)).await).len();
+    let late = How::Error(Exception::InternalServer.into());
+    bedrock
+        .script()
+        .then(whole.ending(At::Events(events), late));
+    let answer = ask(&rig, &question(true)).await;
+    assert_eq!(names(&answer).last().unwrap(), "message_stop");
+    let events = rig.control.events(2).await;
+    assert_eq!(events[1].outcome(), proto::sync::Outcome::Complete);
+}
+
+#[tokio::test]
+async fn an_answer_that_stalls_is_given_up() {
+    for api in ["invoke", "messages", "converse"] {
+        let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];
+        let settings = ["--bedrock-api", api, "--idle-timeout=1"];
+        let BedrockRig { rig, bedrock } = BedrockRig::with(&settings, resources).await;
+        let stalls = Reply::text("one two three").ending(At::Bytes(20), How::Silence);
+        bedrock.script().then(stalls);
+        let mut client = rig.client().await;
+        let answer = client.try_open(post(&messages(), &question(false))).await;
+        match answer {
+            Ok(answer) if api == "messages" => {
+                let body = http_body_util::BodyExt::collect(answer.into_body()).await;
+                assert!(body.is_err());
+            }
+            Ok(answer) => assert!(answer.status().is_server_error(), "{api}"),
+            Err(error) => panic!("{api}: {error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_has_died_is_replaced() {
+    let BedrockRig { rig, bedrock } = BedrockRig::start().await;
+    bedrock.script().then(Reply::text("one").close_connection());
+    for _ in 0..3 {
+        assert_eq!(ask(&rig, &question(false)).await.status, 200);
+    }
 }
 
 #[tokio::test]

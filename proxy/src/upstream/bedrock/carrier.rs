@@ -23,7 +23,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 
 use crate::{
-    error::{Cause, Error},
+    error::{Cause, Error, Kind},
+    relay::silence::Silence,
     settings::Limits,
     tasks::Tasks,
     upstream::{Answer, Flow, RequestBody, Upstream, connect::Connector},
@@ -55,12 +56,13 @@ impl HttpConnector for Carrier {
             Err(cause) => return HttpConnectorFuture::ready(Err(unsendable(cause.into()))),
         };
         let upstream = self.upstream(request.uri());
+        let silence = Silence::new(self.limits.idle_timeout);
         HttpConnectorFuture::new(async move {
             let upstream = upstream.ok_or_else(|| unsendable("the URL has no host".into()))?;
             let request = whole(request).await.map_err(unsendable)?;
             let answer = upstream.send(request).await;
             let answer = answer.map_err(|error| ConnectorError::other(error.into(), None))?;
-            respond(answer).map_err(unsendable)
+            respond(answer, silence).map_err(unsendable)
         })
     }
 }
@@ -95,14 +97,14 @@ async fn whole(request: Request<SdkBody>) -> Result<Request<RequestBody>, Cause>
     Ok(Request::from_parts(head, Full::new(body)))
 }
 
-fn respond(answer: Answer) -> Result<HttpResponse, Cause> {
-    let body = SdkBody::from_body_1_x(Incoming(Mutex::new(answer.flow)));
+fn respond(answer: Answer, silence: Silence) -> Result<HttpResponse, Cause> {
+    let body = SdkBody::from_body_1_x(Incoming(Mutex::new((answer.flow, silence))));
     Ok(Response::from_parts(answer.head, body).try_into()?)
 }
 
 /// An answer's flow as AWS's client reads it. It may look at it from several
 /// threads, but does not: the lock is never taken.
-struct Incoming(Mutex<Flow>);
+struct Incoming(Mutex<(Flow, Silence)>);
 
 impl Body for Incoming {
     type Data = Bytes;
@@ -112,8 +114,18 @@ impl Body for Incoming {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let flow = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        flow.poll_piece(cx)
+        let incoming = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (flow, silence) = incoming;
+        match flow.poll_piece(cx) {
+            Poll::Ready(piece) => {
+                silence.broken();
+                Poll::Ready(piece)
+            }
+            Poll::Pending if silence.poll_too_long(cx) => {
+                Poll::Ready(Some(Err(Kind::IdleTimeout.into())))
+            }
+            Poll::Pending => Poll::Pending,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,11 +1,15 @@
 //! AWS's client, for one region and one credential.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws::Aws;
 use aws_credential_types::{
     Credentials,
-    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError},
+    provider::{ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future},
 };
 use aws_sdk_bedrockruntime::{
     Client, Config,
@@ -16,6 +20,7 @@ use aws_sdk_bedrockruntime::{
 };
 use http::Uri;
 use proto::bedrock_credential::BedrockCredential;
+use tokio::sync::Mutex;
 
 use super::carrier;
 use crate::{settings::Limits, tasks::Tasks};
@@ -34,8 +39,19 @@ pub enum Identity {
     /// A Bedrock API key, sent as a bearer token.
     Bearer(Token),
     /// Signs requests: a key pair, or the process's own role.
-    Signer(SharedCredentialsProvider),
+    Signer(Signer),
 }
+
+/// Keys to sign with. Those of a role are fetched once and kept until shortly
+/// before they expire, because a request waits for nobody but the upstream.
+#[derive(Debug, Clone)]
+pub struct Signer {
+    provider: SharedCredentialsProvider,
+    kept: Arc<Mutex<Option<Credentials>>>,
+}
+
+/// Keys that expire sooner are fetched anew.
+const MARGIN: Duration = Duration::from_secs(300);
 
 impl Clients {
     /// `endpoint` stands in for Amazon's own, everywhere.
@@ -62,7 +78,7 @@ impl Clients {
         // Only one of the two is set, so nothing else can be chosen.
         config = match identity {
             Identity::Bearer(token) => config.bearer_token(token.clone()),
-            Identity::Signer(provider) => config.credentials_provider(provider.clone()),
+            Identity::Signer(signer) => config.credentials_provider(signer.clone()),
         };
         Client::from_conf(config.build())
     }
@@ -97,12 +113,14 @@ impl Identity {
                 aws_access_key_id,
                 aws_secret_access_key,
                 aws_session_token,
-            } => Self::Signer(SharedCredentialsProvider::new(Credentials::new(
-                aws_access_key_id.as_str(),
-                aws_secret_access_key.as_str(),
-                aws_session_token.clone(),
-                None,
-                "a registered key pair",
+            } => Self::Signer(Signer::new(SharedCredentialsProvider::new(
+                Credentials::new(
+                    aws_access_key_id.as_str(),
+                    aws_secret_access_key.as_str(),
+                    aws_session_token.clone(),
+                    None,
+                    "a registered key pair",
+                ),
             ))),
         }
     }
@@ -110,17 +128,46 @@ impl Identity {
     /// The process's own role, if it has one.
     pub async fn role(aws: &Aws) -> Option<Self> {
         let provider = aws.config().await.credentials_provider()?;
-        Some(Self::Signer(provider))
+        Some(Self::Signer(Signer::new(provider)))
     }
 }
 
-/// The keys to sign with, now.
-///
-/// # Errors
-///
-/// The role cannot be assumed.
-pub async fn keys(provider: &SharedCredentialsProvider) -> Result<Credentials, CredentialsError> {
-    provider.provide_credentials().await
+impl Signer {
+    fn new(provider: SharedCredentialsProvider) -> Self {
+        Self {
+            provider,
+            kept: Arc::default(),
+        }
+    }
+
+    /// The keys to sign with, now. Requests that come while they are fetched wait
+    /// for the same fetching.
+    ///
+    /// # Errors
+    ///
+    /// The role cannot be assumed.
+    pub async fn keys(&self) -> Result<Credentials, CredentialsError> {
+        let mut kept = self.kept.lock().await;
+        let last = SystemTime::now() + MARGIN;
+        if let Some(keys) = kept
+            .as_ref()
+            .filter(|it| it.expiry().is_none_or(|at| at > last))
+        {
+            return Ok(keys.clone());
+        }
+        let keys = self.provider.provide_credentials().await?;
+        *kept = Some(keys.clone());
+        Ok(keys)
+    }
+}
+
+impl ProvideCredentials for Signer {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.keys())
+    }
 }
 
 impl fmt::Debug for Identity {

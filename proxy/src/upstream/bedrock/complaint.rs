@@ -9,18 +9,42 @@ use super::{
     shape::Shaped,
 };
 
-/// Members without which a request is none: a complaint about them is the
-/// client's to hear.
-const NEEDED: [&str; 9] = [
-    "model",
-    "messages",
-    "max_tokens",
+/// Members that a request means something else without, wherever they stand: a
+/// complaint about them is the client's to hear.
+const NEEDED: [&str; 33] = [
     "anthropic_version",
-    "messages.role",
-    "messages.content",
-    "tools.name",
-    "tools.input_schema",
+    "cache_control",
+    "citations",
+    "content",
+    "context",
+    "data",
+    "description",
+    "id",
+    "input",
+    "input_schema",
+    "is_error",
+    "max_tokens",
+    "media_type",
+    "messages",
+    "model",
+    "name",
+    "properties",
+    "role",
+    "signature",
+    "source",
+    "stop_sequences",
     "system",
+    "temperature",
+    "text",
+    "title",
+    "tool_choice",
+    "tool_name",
+    "tool_use_id",
+    "tools",
+    "top_k",
+    "top_p",
+    "type",
+    "url",
 ];
 
 /// What a refusal names and the request has.
@@ -38,16 +62,17 @@ impl Named {
         if flags.is_empty() && words.to_ascii_lowercase().contains("invalid beta flag") {
             return Self::suspects(sent);
         }
-        let mut features: Vec<Feature> = flags.into_iter().map(Feature::beta).collect();
-        if is_about_system_role(words) {
-            features.push(Feature::field(SYSTEM_ROLE));
+        let features: Vec<Feature> = if !flags.is_empty() {
+            flags.into_iter().map(Feature::beta).collect()
+        } else if is_about_system_role(words) {
+            vec![Feature::field(SYSTEM_ROLE)]
         } else {
-            features.extend(extra_fields(words));
-            features.extend(refused_value(words, sent));
-        }
+            let fields = extra_fields(&without_quotes(words)).into_iter();
+            fields.chain(refused_value(words, sent)).collect()
+        };
         Self {
+            is_certain: !features.iter().any(|it| it.lacks_its_beta(&sent.betas)),
             features,
-            is_certain: true,
         }
     }
 
@@ -72,6 +97,12 @@ fn betas_in<'a>(words: &str, sent: &'a Shaped) -> Vec<&'a str> {
     }
     let flags = sent.betas.iter().map(String::as_str);
     flags.filter(|flag| words.contains(flag)).collect()
+}
+
+/// The words less what they quote, which the client may have written.
+fn without_quotes(words: &str) -> String {
+    static QUOTED: LazyLock<Regex> = LazyLock::new(|| pattern(r#"`[^`]*`|"[^"]*"|'[^']*'"#));
+    QUOTED.replace_all(words, "").into_owned()
 }
 
 #[expect(clippy::expect_used, reason = "a test compiles all of them")]
@@ -161,8 +192,7 @@ fn field(path: &str) -> Option<Feature> {
         Some(at) if at + 1 < names.len() => format!("cache_control.{last}"),
         _ => names.join("."),
     };
-    let is_needed = NEEDED.contains(&&*path) || matches!(last, "type" | "text" | "id");
-    (!is_needed).then(|| Feature::field(&path))
+    (!NEEDED.contains(&last)).then(|| Feature::field(&path))
 }
 
 #[cfg(test)]
@@ -244,13 +274,33 @@ mod tests {
             ("prompt is too long: 210000 tokens > 200000 maximum", &[]),
             ("Input is too long for requested model.", &[]),
             ("beta: you may not", &[]),
+            (
+                "messages.1.content.0.thinking.cache_control: Extra inputs are not permitted",
+                &[],
+            ),
+            (
+                "messages.2.content.0.tool_result.name: Extra inputs are not permitted",
+                &[],
+            ),
+            (
+                "tools.0.name: `a: Extra inputs are not permitted` is no name",
+                &[],
+            ),
             ("", &[]),
         ] {
             let named = Named::in_words(words, &sent());
             let features: Vec<String> = named.features.iter().map(Feature::to_string).collect();
             assert_eq!(features, expected, "{words}");
-            assert!(named.is_certain, "{words}");
         }
+    }
+
+    #[test]
+    fn half_of_a_pair_is_the_clients_mistake_and_no_lesson() {
+        let words = "context_management: Extra inputs are not permitted";
+        let mut sent = sent();
+        assert!(!Named::in_words(words, &sent).is_certain);
+        sent.betas.push("context-management-2025-06-27".to_owned());
+        assert!(Named::in_words(words, &sent).is_certain);
     }
 
     #[test]

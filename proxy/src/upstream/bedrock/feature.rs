@@ -120,6 +120,18 @@ impl Feature {
         }
     }
 
+    /// Whether this is half of a pair whose other half is not among `betas`: what
+    /// was refused then is the client's mistake, not the feature.
+    pub fn lacks_its_beta(&self, betas: &[String]) -> bool {
+        let mut halves = self.other_halves().peekable();
+        let is_field = matches!(self, Self::Field { .. });
+        let is_there = |half: Self| match half {
+            Self::Beta(flag) => betas.iter().any(|it| **it == *flag),
+            Self::Field { .. } => false,
+        };
+        is_field && halves.peek().is_some() && !halves.any(is_there)
+    }
+
     /// What has to go when this goes.
     pub fn other_halves(&self) -> impl Iterator<Item = Self> {
         HALVES.iter().flat_map(move |(flag, paths)| {
@@ -140,7 +152,7 @@ impl Feature {
 pub fn known_to_bedrock<'a>(asked: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut betas: Vec<String> = Vec::new();
     for flag in asked {
-        if flag.is_empty() || FOREIGN.iter().any(|foreign| flag.starts_with(foreign)) {
+        if !is_flag(flag) || FOREIGN.iter().any(|foreign| flag.starts_with(foreign)) {
             continue;
         }
         let alias = ALIASES.iter().find(|(name, _)| *name == flag);
@@ -150,6 +162,13 @@ pub fn known_to_bedrock<'a>(asked: impl Iterator<Item = &'a str>) -> Vec<String>
         }
     }
     betas
+}
+
+/// A flag is a name. What is none could make a refusal that quotes it name
+/// something else.
+fn is_flag(text: &str) -> bool {
+    let is_part = |it: u8| it.is_ascii_alphanumeric() || b"-_.".contains(&it);
+    !text.is_empty() && text.bytes().all(is_part)
 }
 
 impl fmt::Display for Feature {
@@ -226,7 +245,7 @@ mod tests {
     #[test]
     fn what_is_for_anthropic_alone_never_leaves() {
         let asked = "claude-code-20250219,oauth-2025-04-20,afk-mode-2026-01-31,,fallback-credit-2026-06-01,\
-             advanced-tool-use-2025-11-20,context-1m-2025-08-07,tool-search-tool-2025-10-19";
+             z tools: Extra inputs are not permitted,advanced-tool-use-2025-11-20,context-1m-2025-08-07,tool-search-tool-2025-10-19";
         assert_eq!(
             known_to_bedrock(asked.split(',')),
             ["tool-search-tool-2025-10-19", "context-1m-2025-08-07"]

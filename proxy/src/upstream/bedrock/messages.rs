@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::{
     answer::{AWS_REQUEST_ID, Answer},
-    client::{Clients, Identity, keys},
+    client::{Clients, Identity},
     credential::Opened,
     fault::Said,
     shape::Shaped,
@@ -144,10 +144,8 @@ async fn authorize(
             value.set_sensitive(true);
             request.headers_mut().insert(header::AUTHORIZATION, value);
         }
-        Identity::Signer(provider) => {
-            let keys = keys(provider)
-                .await
-                .map_err(|cause| refused(cause.into()))?;
+        Identity::Signer(signer) => {
+            let keys = signer.keys().await.map_err(|cause| refused(cause.into()))?;
             let identity = keys.into();
             let params = v4::SigningParams::builder()
                 .identity(&identity)

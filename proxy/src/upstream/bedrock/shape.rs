@@ -61,7 +61,7 @@ fn leave_field_out(body: &mut Members, path: &str, value: Option<&str>) -> bool 
     if let Some(member) = path.strip_prefix("cache_control.") {
         let mut was_there = false;
         for name in MARKED {
-            was_there |= body.edit(name, mentions(member), |it| unmark(name, it, member));
+            was_there |= body.edit(name, mentions(member), |it| unmark(name, it, member, value));
         }
         return was_there;
     }
@@ -121,20 +121,22 @@ fn is_of_kind(members: &serde_json::Map<String, Value>, kind: &str) -> bool {
 }
 
 /// Takes a member out of every cache marker.
-fn unmark(name: &str, value: &mut Value, member: &str) -> bool {
+fn unmark(name: &str, value: &mut Value, member: &str, only: Option<&str>) -> bool {
     let mut was_there = false;
     match value {
         Value::Array(items) => {
             for item in items {
-                was_there |= unmark("", item, member);
+                was_there |= unmark("", item, member, only);
             }
         }
         Value::Object(members) if name == "cache_control" => {
-            was_there = members.shift_remove(member).is_some();
+            let found = members.get(member).and_then(Value::as_str);
+            let is_meant = only.is_none() || found == only;
+            was_there = is_meant && members.shift_remove(member).is_some();
         }
         Value::Object(members) => {
             for (name, value) in members {
-                was_there |= unmark(name, value, member);
+                was_there |= unmark(name, value, member, only);
             }
         }
         _ => {}

@@ -44,7 +44,7 @@ impl Call<'_> {
     ///
     /// # Errors
     ///
-    /// [`Kind::BedrockInvalid`] in the API's own words for what is no request of
+    /// [`Kind::Untranslatable`] in the API's own words for what is no request of
     /// the Messages API; else as [`fault::of_call`].
     pub async fn ask(self, metrics: &Metrics) -> Result<Answer, Error> {
         let family = Family::of(self.model);
@@ -92,7 +92,7 @@ impl Call<'_> {
 
 fn invalid(invalid: Invalid) -> Error {
     let words = invalid.to_string();
-    Error::from(Kind::BedrockInvalid).in_the_words(&words)
+    Error::from(Kind::Untranslatable).in_the_words(&words)
 }
 
 /// Claude Code asks again for this kind.
