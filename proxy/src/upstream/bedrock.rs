@@ -27,7 +27,7 @@ pub mod shape;
 
 pub mod fault;
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use aws::Aws;
 use bytes::Bytes;
@@ -41,6 +41,7 @@ use crate::{
     tasks::Tasks,
     telemetry::metrics::Metrics,
     upstream::{
+        Flow,
         members::Members,
         signature::{Complaint, Session, Signatures},
     },
@@ -60,6 +61,10 @@ use shape::{Shaped, shape};
 /// How often one request is sent again without something that was refused. Each
 /// time something else must have been left out.
 const REPETITIONS: usize = 5;
+
+/// How long the first event of a stream is waited for before the client is told
+/// that an answer comes: below the limits of what may stand in between.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything that asking Bedrock takes.
 #[derive(Debug)]
@@ -205,7 +210,7 @@ impl Bedrock {
         let mut demotions = 0;
         for repetition in 0..=REPETITIONS {
             let shaped = shape(&body, &asked.betas, &refused);
-            let error = match self.send(asked, &shaped).await {
+            let error = match self.begin(asked, &shaped).await {
                 Ok(answer) => {
                     let (region, model) = (&asked.to.opened.region, &asked.to.model.id);
                     self.lessons.learn(region, model, learned);
@@ -246,6 +251,15 @@ impl Bedrock {
             }
         }
         Err(Kind::BedrockInvalid.into())
+    }
+
+    /// Sends, and waits until the answer is more than a promise.
+    async fn begin(&self, asked: &Asked<'_>, shaped: &Shaped) -> Result<Answer, Error> {
+        let mut answer = self.send(asked, shaped).await?;
+        if let Flow::Bedrock(flow) = answer.flow {
+            answer.flow = Flow::Bedrock(flow.begun(PATIENCE).await?);
+        }
+        Ok(answer)
     }
 
     async fn send(&self, asked: &Asked<'_>, shaped: &Shaped) -> Result<Answer, Error> {

@@ -577,6 +577,27 @@ async fn a_compressed_body_is_told_why_it_cannot_be_sent() {
 }
 
 #[tokio::test]
+async fn a_stream_that_begins_with_an_exception_is_a_refusal() {
+    for api in ["invoke", "converse"] {
+        let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];
+        let BedrockRig { rig, bedrock } =
+            BedrockRig::with(&["--bedrock-api", api], resources).await;
+        for (exception, status) in [
+            (Exception::Throttling, 429),
+            (Exception::ServiceUnavailable, 529),
+            (Exception::ModelStreamError, 500),
+        ] {
+            let at_once = How::Error(exception.into());
+            bedrock
+                .script()
+                .then(Reply::text("x").ending(At::Events(0), at_once));
+            let answer = ask(&rig, &question(true)).await;
+            assert_eq!(answer.status, status, "{api}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_comes_behind_a_complete_answer_does_not_spoil_it() {
     let BedrockRig { rig, bedrock } = BedrockRig::start().await;
     let whole = Reply::text("one").tokens(Usage::default());

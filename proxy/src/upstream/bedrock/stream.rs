@@ -3,13 +3,16 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::Frame;
+use tokio::time::timeout;
 
 use crate::error::Error;
 
@@ -21,6 +24,8 @@ type Events = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 /// The body of an answer: whole events, each in one item or beside others.
 pub struct Flow {
     events: Events,
+    /// What has been looked at before the answer began.
+    first: Option<Bytes>,
     /// Comes after the events before it.
     failed: Option<Error>,
     is_end: bool,
@@ -30,9 +35,27 @@ impl Flow {
     pub fn new(events: impl Stream<Item = Result<Bytes, Error>> + Send + 'static) -> Self {
         Self {
             events: Box::pin(events),
+            first: None,
             failed: None,
             is_end: false,
         }
+    }
+
+    /// Waits for the first event, so that a stream which begins with an exception
+    /// is a refusal like any other; but not longer than this, because the client
+    /// should hear that something is coming.
+    ///
+    /// # Errors
+    ///
+    /// The exception, or whatever the stream broke with.
+    pub async fn begun(mut self, patience: Duration) -> Result<Self, Error> {
+        let first = timeout(patience, poll_fn(|cx| self.poll_piece(cx))).await;
+        match first {
+            Ok(Some(Ok(frame))) => self.first = frame.into_data().ok(),
+            Ok(Some(Err(error))) => return Err(error),
+            Ok(None) | Err(_) => {}
+        }
+        Ok(self)
     }
 
     /// All events that are there now, never waiting for more.
@@ -40,6 +63,9 @@ impl Flow {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         let mut piece = Piece::default();
         while self.failed.is_none() && !self.is_end && piece.len() < PIECE {
             match self.events.as_mut().poll_next(cx) {
@@ -61,7 +87,7 @@ impl Flow {
     }
 
     pub fn is_end(&self) -> bool {
-        self.is_end && self.failed.is_none()
+        self.is_end && self.failed.is_none() && self.first.is_none()
     }
 }
 
