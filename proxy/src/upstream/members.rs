@@ -1,7 +1,7 @@
 //! A JSON object whose members are exchanged without touching what is inside
 //! them: a body keeps its bytes, and a large one is not taken apart.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -13,9 +13,13 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-/// Members in their order, the values as they are written.
+/// Members in their order, the values as they are written. Clones share them: a
+/// request is sent in versions that differ little.
 #[derive(Clone, Default)]
-pub struct Members(Vec<(String, Box<RawValue>)>);
+pub struct Members(Vec<(String, Arc<Box<RawValue>>)>);
+
+/// What a member needs beside its name and its value.
+const PUNCTUATION: usize = "\"\":,".len();
 
 impl Members {
     /// The member of this name as it is written; of several the last.
@@ -42,7 +46,7 @@ impl Members {
     ///
     /// The value cannot be written as JSON.
     pub fn set(&mut self, name: &str, value: &impl Serialize) -> Result<(), serde_json::Error> {
-        let value = to_raw_value(value)?;
+        let value = Arc::new(to_raw_value(value)?);
         match self.0.iter_mut().rev().find(|(it, _)| it == name) {
             Some((_, old)) => *old = value,
             None => self.0.push((name.to_owned(), value)),
@@ -67,6 +71,19 @@ impl Members {
         change(&mut value) && self.set(name, &value).is_ok()
     }
 
+    /// The object as it goes on, in one allocation.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn to_vec(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let members = self.0.iter();
+        let sizes = members.map(|(name, value)| name.len() + value.get().len() + PUNCTUATION);
+        let mut written = Vec::with_capacity(sizes.sum::<usize>() + "{}".len());
+        serde_json::to_writer(&mut written, self)?;
+        Ok(written)
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
     }
@@ -83,7 +100,7 @@ impl Serialize for Members {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (name, value) in &self.0 {
-            map.serialize_entry(name, value)?;
+            map.serialize_entry(name, &***value)?;
         }
         map.end()
     }
@@ -102,8 +119,8 @@ impl<'de> Deserialize<'de> for Members {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members = Vec::with_capacity(map.size_hint().unwrap_or(16));
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((name, value)) = map.next_entry()? {
+                    members.push((name, Arc::new(value)));
                 }
                 Ok(Members(members))
             }

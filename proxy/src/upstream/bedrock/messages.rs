@@ -103,9 +103,7 @@ async fn request(
 ) -> Result<Request<RequestBody>, Error> {
     let unusable = |cause: http::Error| Error::because(Kind::BedrockInternal, cause);
     let mut body = shaped.body.clone();
-    let written = body
-        .set("model", &model)
-        .and_then(|()| serde_json::to_vec(&body));
+    let written = body.set("model", &model).and_then(|()| body.to_vec());
     let body = written.map_err(|cause| Error::because(Kind::MalformedBody, cause))?;
     let body = Bytes::from(body);
 
