@@ -19,6 +19,7 @@ pub mod stream;
 pub mod carrier;
 pub mod client;
 pub mod credential;
+pub mod origins;
 
 pub mod complaint;
 pub mod feature;
@@ -54,8 +55,9 @@ use converse::call::Call;
 use credential::{Opened, Opener, Vault};
 use feature::Feature;
 use lessons::Lessons;
-use messages::Origins;
+use messages::Messages;
 use model::{Model, Overlay};
+use origins::Origins;
 use shape::{Shaped, shape};
 
 /// How often one request is sent again without something that was refused. Each
@@ -72,7 +74,7 @@ pub struct Bedrock {
     preference: Preference,
     overlay: Overlay,
     vault: Vault,
-    origins: Origins,
+    messages: Messages,
     pub lessons: Arc<Lessons>,
     signatures: Arc<Signatures>,
 }
@@ -126,12 +128,14 @@ impl Bedrock {
         limits: &Limits,
         tasks: &Tasks,
     ) -> Self {
-        let clients = Arc::new(Clients::new(settings.endpoint_url.clone(), limits, tasks));
+        let origins = Arc::new(Origins::new(limits, tasks));
+        let clients = Clients::new(settings.endpoint_url.clone(), origins.clone());
+        let clients = Arc::new(clients);
         Self {
             preference: settings.api,
             overlay: settings.model_mapping.clone(),
             vault: Vault::new(settings, opener, aws, clients.clone(), tasks),
-            origins: Origins::new(clients, limits, tasks),
+            messages: Messages::new(clients, origins),
             lessons: Arc::default(),
             signatures,
         }
@@ -271,8 +275,8 @@ impl Bedrock {
         match to.adapter {
             Adapter::Invoke => invoke::ask(client, &model.id, shaped, question.is_streaming).await,
             Adapter::Messages => {
-                let origins = &self.origins;
-                origins
+                let messages = &self.messages;
+                messages
                     .ask(&to.opened, &model.id, shaped, question.headers)
                     .await
             }

@@ -3,7 +3,6 @@
 //! together (see [`http1`](crate::upstream::http1)).
 
 use std::{
-    collections::HashMap,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -18,34 +17,24 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri, header, uri::Authority};
+use http::{HeaderValue, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 
+use super::origins::Origins;
 use crate::{
     error::{Cause, Error, Kind},
     relay::silence::Silence,
-    settings::Limits,
-    tasks::Tasks,
-    upstream::{Answer, Flow, RequestBody, Upstream, connect::Connector},
+    upstream::{Answer, Flow, RequestBody},
 };
 
-/// The connections of all clients.
+/// Carries over these connections.
 #[derive(Debug)]
-struct Carrier {
-    limits: Limits,
-    tasks: Tasks,
-    /// One for each region that a credential names: few.
-    upstreams: Mutex<HashMap<Authority, Arc<Upstream>>>,
-}
+struct Carrier(Arc<Origins>);
 
 /// HTTP for AWS's clients.
-pub fn http_client(limits: &Limits, tasks: &Tasks) -> SharedHttpClient {
-    let carrier = SharedHttpConnector::new(Carrier {
-        limits: limits.clone(),
-        tasks: tasks.clone(),
-        upstreams: Mutex::default(),
-    });
+pub fn http_client(origins: Arc<Origins>) -> SharedHttpClient {
+    let carrier = SharedHttpConnector::new(Carrier(origins));
     http_client_fn(move |_, _| carrier.clone())
 }
 
@@ -55,8 +44,8 @@ impl HttpConnector for Carrier {
             Ok(request) => request,
             Err(cause) => return HttpConnectorFuture::ready(Err(unsendable(cause.into()))),
         };
-        let upstream = self.upstream(request.uri());
-        let silence = Silence::new(self.limits.idle_timeout);
+        let upstream = self.0.upstream(request.uri());
+        let silence = Silence::new(self.0.limits.idle_timeout);
         HttpConnectorFuture::new(async move {
             let upstream = upstream.ok_or_else(|| unsendable("the URL has no host".into()))?;
             let request = whole(request).await.map_err(unsendable)?;
@@ -64,21 +53,6 @@ impl HttpConnector for Carrier {
             let answer = answer.map_err(|error| ConnectorError::other(error.into(), None))?;
             respond(answer, silence).map_err(unsendable)
         })
-    }
-}
-
-impl Carrier {
-    fn upstream(&self, uri: &Uri) -> Option<Arc<Upstream>> {
-        let authority = uri.authority()?;
-        let upstreams = self.upstreams.lock();
-        let mut upstreams = upstreams.unwrap_or_else(PoisonError::into_inner);
-        if let Some(upstream) = upstreams.get(authority) {
-            return Some(upstream.clone());
-        }
-        let connector = Connector::to(uri.clone());
-        let upstream = Arc::new(Upstream::new(connector, self.limits.clone(), &self.tasks));
-        upstreams.insert(authority.clone(), upstream.clone());
-        Some(upstream)
     }
 }
 

@@ -22,8 +22,7 @@ use http::Uri;
 use proto::bedrock_credential::BedrockCredential;
 use tokio::sync::Mutex;
 
-use super::carrier;
-use crate::{settings::Limits, tasks::Tasks};
+use super::{carrier, origins::Origins};
 
 /// Makes clients. They share their connections.
 #[derive(Debug)]
@@ -55,9 +54,9 @@ const MARGIN: Duration = Duration::from_secs(300);
 
 impl Clients {
     /// `endpoint` stands in for Amazon's own, everywhere.
-    pub fn new(endpoint: Option<Uri>, limits: &Limits, tasks: &Tasks) -> Self {
+    pub fn new(endpoint: Option<Uri>, origins: Arc<Origins>) -> Self {
         Self {
-            http: carrier::http_client(limits, tasks),
+            http: carrier::http_client(origins),
             endpoint,
         }
     }

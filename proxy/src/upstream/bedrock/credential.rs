@@ -203,7 +203,7 @@ mod tests {
     use testkit::anthropic::{Gate, Reply, Rule, Simulator};
 
     use super::*;
-    use crate::settings::Settings;
+    use crate::{settings::Settings, upstream::bedrock::origins::Origins};
 
     const ACCESS_KEY: &str = "018f0000-0000-7000-8000-000000000002";
 
@@ -254,7 +254,10 @@ mod tests {
         ];
         let settings = Settings::parse_from(command);
         let tasks = Tasks::new();
-        let clients = Arc::new(Clients::new(None, &settings.limits, &tasks));
+        let clients = Arc::new(Clients::new(
+            None,
+            Arc::new(Origins::new(&settings.limits, &tasks)),
+        ));
         Vault::new(&settings.bedrock, opener, aws, clients, &tasks)
     }
 

@@ -1,11 +1,7 @@
 //! Bedrock's own Messages API: the client's body with Bedrock's name for the
 //! model, and the answer as it comes, through the same relay as the plan's.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::{sync::Arc, time::SystemTime};
 
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningSettings, sign},
@@ -22,13 +18,13 @@ use super::{
     client::{Clients, Identity},
     credential::Opened,
     fault::Said,
+    origins::Origins,
     shape::Shaped,
 };
 use crate::{
     error::{Cause, Error, Kind},
     settings::Limits,
-    tasks::Tasks,
-    upstream::{RequestBody, Upstream, connect::Connector},
+    upstream::RequestBody,
 };
 
 const PATH: &str = "/anthropic/v1/messages";
@@ -39,24 +35,16 @@ const VERSION: &str = "2023-06-01";
 /// A refusal is not longer.
 const REFUSAL_BYTES: usize = 64 * 1024;
 
-/// Connections to Bedrock's Messages API, by region.
+/// Bedrock's Messages API, in all regions.
 #[derive(Debug)]
-pub struct Origins {
+pub struct Messages {
     clients: Arc<Clients>,
-    limits: Limits,
-    tasks: Tasks,
-    /// One for each region that a credential names: few.
-    upstreams: Mutex<HashMap<Arc<str>, Arc<Upstream>>>,
+    origins: Arc<Origins>,
 }
 
-impl Origins {
-    pub fn new(clients: Arc<Clients>, limits: &Limits, tasks: &Tasks) -> Self {
-        Self {
-            clients,
-            limits: limits.clone(),
-            tasks: tasks.clone(),
-            upstreams: Mutex::default(),
-        }
+impl Messages {
+    pub fn new(clients: Arc<Clients>, origins: Arc<Origins>) -> Self {
+        Self { clients, origins }
     }
 
     /// Asks a model.
@@ -74,23 +62,14 @@ impl Origins {
     ) -> Result<Answer, Error> {
         let unusable = |cause| Error::because(Kind::BedrockInternal, cause);
         let origin = self.clients.origin(&opened.region).map_err(unusable)?;
-        let upstream = self.upstream(&opened.region, &origin);
+        let upstream = self.origins.upstream(&origin);
+        let upstream = upstream.ok_or(Kind::BedrockInternal)?;
         let request = request(&origin, opened, model, shaped, client_headers).await?;
         let answer = upstream.send(request).await?;
         if answer.head.status.is_success() {
             return Ok(answer);
         }
-        Err(refusal(answer, &self.limits).await)
-    }
-
-    fn upstream(&self, region: &Arc<str>, origin: &Uri) -> Arc<Upstream> {
-        let upstreams = self.upstreams.lock();
-        let mut upstreams = upstreams.unwrap_or_else(PoisonError::into_inner);
-        let upstream = upstreams.entry(region.clone()).or_insert_with(|| {
-            let connector = Connector::to(origin.clone());
-            Arc::new(Upstream::new(connector, self.limits.clone(), &self.tasks))
-        });
-        upstream.clone()
+        Err(refusal(answer, &self.origins.limits).await)
     }
 }
 
