@@ -210,51 +210,51 @@ impl Bedrock {
     ) -> Result<Answer, Error> {
         let session_id = asked.question.session_id;
         let session = Session::new(session_id, Provider::Bedrock);
+        let (region, model) = (&asked.to.opened.region, &asked.to.model.id);
         let mut learned: Vec<Feature> = Vec::new();
         let mut demotions = 0;
-        for repetition in 0..=REPETITIONS {
-            let shaped = shape(&body, &asked.betas, &refused);
+        let mut repetitions = 0;
+        let mut shaped = shape(&body, &asked.betas, &refused);
+        loop {
             let error = match self.begin(asked, &shaped).await {
                 Ok(answer) => {
-                    let (region, model) = (&asked.to.opened.region, &asked.to.model.id);
                     self.lessons.learn(region, model, learned);
                     self.signatures.served_by_bedrock(session_id);
                     return Ok(answer);
                 }
-                Err(error) if repetition == REPETITIONS => {
-                    // Each was out of the way of the next: the next request gets
-                    // further.
-                    let (region, model) = (&asked.to.opened.region, &asked.to.model.id);
-                    self.lessons.learn(region, model, learned);
-                    return Err(error);
-                }
                 Err(error) => error,
             };
-            let Some(words) = error.wording.as_deref() else {
-                return Err(error);
-            };
-            if error.kind != Kind::BedrockInvalid {
+            if repetitions == REPETITIONS {
+                // Each was out of the way of the next: the next request gets
+                // further.
+                self.lessons.learn(region, model, learned);
                 return Err(error);
             }
+            repetitions += 1;
+            let words = match (error.kind, error.wording.as_deref()) {
+                (Kind::BedrockInvalid, Some(words)) => words,
+                _ => return Err(error),
+            };
             if let Some(complaint) = Complaint::of(words) {
                 let mut steps = complaint.demotions(&mut demotions);
                 let signatures = &self.signatures;
-                let demoted = steps.any(|it| signatures.demote(session, &mut body, it));
-                if !demoted {
+                if !steps.any(|it| signatures.demote(session, &mut body, it)) {
                     return Err(error);
                 }
+                shaped = shape(&body, &asked.betas, &refused);
                 continue;
             }
             let named = Named::in_words(words, &shaped);
             refused.extend(named.features.iter().cloned());
-            if shape(&body, &asked.betas, &refused).left_out == shaped.left_out {
+            let without = shape(&body, &asked.betas, &refused);
+            if without.left_out == shaped.left_out {
                 return Err(error);
             }
+            shaped = without;
             if named.is_certain {
                 learned.extend(named.features);
             }
         }
-        Err(Kind::BedrockInvalid.into())
     }
 
     /// Sends, and waits until the answer is more than a promise.
