@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::sync::{Outcome, Provider, Tokens, UsageEvent};
+use crate::sync::{CircuitCause, CircuitState, Outcome, Provider, Tokens, UsageEvent};
 
 /// The line's `message`: what to search for in a log that holds other lines too.
 pub const MESSAGE: &str = "request";
@@ -60,6 +60,8 @@ pub struct Line<'a> {
     pub cache_write_5m_tokens: u64,
     #[serde(default)]
     pub cache_write_1h_tokens: u64,
+    #[serde(default)]
+    pub is_estimate: bool,
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub session_id: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
@@ -106,6 +108,7 @@ impl Line<'_> {
             }),
             session_id: self.session_id.to_string(),
             agent_id: self.agent_id.to_string(),
+            is_estimate: self.is_estimate,
         })
     }
 }
@@ -154,6 +157,11 @@ labels!(Outcome {
     Refused = "refused",
     Terminated = "terminated",
 });
+labels!(CircuitState { Open = "open", HalfOpen = "half_open" });
+labels!(CircuitCause {
+    Failures = "failures",
+    UsageLimit = "usage_limit",
+});
 
 #[cfg(test)]
 mod tests {
@@ -189,6 +197,7 @@ mod tests {
             cache_write_1h_tokens: u64::MAX,
             session_id: "s".into(),
             agent_id: String::new().into(),
+            is_estimate: true,
             error: None,
         };
         let text = serde_json::to_string(&line).unwrap();

@@ -73,6 +73,8 @@ pub struct AccessKey {
     pub id: Arc<str>,
     pub user_id: Arc<str>,
     pub expires_at: Option<DateTime<Utc>>,
+    /// How often its circuit was reset.
+    pub circuit_resets: u32,
 }
 
 /// Somebody who owns access keys.

@@ -334,6 +334,7 @@ fn access_key(id: &str, key: &sync::AccessKey) -> Result<Understood, Nonsense> {
             id: id.into(),
             user_id: key.user_id.as_str().into(),
             expires_at,
+            circuit_resets: key.circuit_resets,
         },
     ))
 }
@@ -362,6 +363,7 @@ mod tests {
                 user_id: user_id.into(),
                 key_hash: vec![hash; 32],
                 expires_at: None,
+                circuit_resets: 0,
             })),
         }
     }

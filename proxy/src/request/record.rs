@@ -240,6 +240,7 @@ impl Record {
             cache_read_tokens: tokens.cache_read_tokens,
             cache_write_5m_tokens: tokens.cache_write_5m_tokens,
             cache_write_1h_tokens: tokens.cache_write_1h_tokens,
+            is_estimate: false,
             session_id: self.session_id.as_str().into(),
             agent_id: self.agent_id.as_str().into(),
             error: self.error.as_deref().map(Into::into),

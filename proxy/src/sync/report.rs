@@ -67,5 +67,6 @@ fn report(sync: &Sync) -> ReportRequest {
         usage_dropped: backlog.dropped,
         active_streams: sync.journal.active(),
         lessons: sync.lessons.unreported(),
+        circuits: None,
     }
 }

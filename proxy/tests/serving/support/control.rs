@@ -95,6 +95,7 @@ pub(crate) fn access_key(id: &str, raw_key: &str, version: u64) -> Resource {
             user_id: USER.into(),
             key_hash: hash(raw_key),
             expires_at: None,
+            circuit_resets: 0,
         })),
     }
 }
