@@ -42,6 +42,10 @@ pub struct Line<'a> {
     pub provider: Option<Cow<'a, str>>,
     #[serde(default)]
     pub is_fallback: bool,
+    /// Who was asked and what each said, such as `plan:529, bedrock:200`; absent
+    /// where the plan alone was asked.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub route: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub model: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
@@ -185,6 +189,7 @@ mod tests {
             first_byte_ms: Some(3),
             provider: Some("plan".into()),
             is_fallback: false,
+            route: "plan:200".into(),
             model: "claude \"x\"\n".into(),
             upstream_model: "claude-x-1".into(),
             outcome: "client_cancelled".into(),

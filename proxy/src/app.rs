@@ -16,15 +16,20 @@ use aws::{Aws, kms::Kms};
 use metrics_exporter_prometheus::PrometheusHandle;
 use proto::{access_key::Hasher, line, sealed::LocalKey};
 use secrecy::ExposeSecret;
-use tokio::{net::TcpListener, runtime, time::timeout};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     index::IndexHandle,
     ingress::Ingress,
     ops::Ops,
+    relay::{Terms, abandoned::Abandoned},
     request::{Proxy, body::Buffers, record::Journal},
-    route::OperatorKey,
+    route::{OperatorKey, circuits::Circuits},
     settings::{self, Settings},
     sync::{self, Kept, Sync},
     tasks::Tasks,
@@ -39,6 +44,9 @@ use crate::{
     usage::outbox::{CAPACITY, Outbox},
 };
 
+/// Who is cut off is told so within this.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// What is left of usage when the streams are done is delivered within this.
 const FLUSH: Duration = Duration::from_secs(10);
 
@@ -48,10 +56,15 @@ pub struct App {
     pub listen_addr: SocketAddr,
     pub ops_addr: SocketAddr,
     proxy: Arc<Proxy>,
+    /// Set when no more connections are accepted.
+    closing: CancellationToken,
+    /// Set when the time to finish is over.
+    stopping: CancellationToken,
     connections: Tasks,
     upkeep: Tasks,
     sync: Tasks,
     sync_thread: JoinHandle<()>,
+    drain_delay: Duration,
     drain_timeout: Duration,
 }
 
@@ -75,7 +88,9 @@ impl App {
         let connector = Connector::new(&settings.plan)?;
         let index = Arc::new(IndexHandle::new());
         let outbox = Arc::new(Outbox::new(CAPACITY));
-        let journal = Arc::new(Journal::new(outbox, log, Metrics::new()));
+        let stopping = CancellationToken::new();
+        let journal = Journal::new(outbox, log, Metrics::new(), stopping.clone());
+        let journal = Arc::new(journal);
         let draining = CancellationToken::new();
         let listener = bind("PROXY_LISTEN_ADDR", settings.listen_addr).await?;
         let ops_listener = bind("PROXY_OPS_ADDR", settings.ops_addr).await?;
@@ -94,6 +109,14 @@ impl App {
             &upkeep,
         );
         let lessons = bedrock.lessons.clone();
+        let circuits = Arc::new(Circuits::new(settings.circuit));
+        let connections = Tasks::new();
+        let abandoned = Abandoned::new(
+            settings.limits.disconnect_drain,
+            connections.clone(),
+            stopping.clone(),
+        );
+        let terms = Terms::new(&settings.limits, abandoned, stopping.clone());
         let proxy = Arc::new(Proxy {
             index: index.clone(),
             hasher: Hasher::new(settings.key_hasher_secret.expose_secret().as_bytes()),
@@ -101,19 +124,28 @@ impl App {
             upstream: Upstream::new(connector, settings.limits.clone(), &upkeep),
             bedrock,
             signatures,
+            circuits: circuits.clone(),
+            terms: Arc::new(terms),
             buffers: Buffers::new(settings.limits.max_buffered_bytes),
             limits: settings.limits.clone(),
             journal: journal.clone(),
             draining: draining.clone(),
         });
-        let ingress = Ingress::new(listener, proxy.clone(), settings.limits.max_connections);
+        let closing = CancellationToken::new();
+        let ingress = Ingress {
+            listener,
+            proxy: proxy.clone(),
+            max_connections: settings.limits.max_connections,
+            tasks: connections.clone(),
+            closing: closing.clone(),
+        };
         let listen_addr = ingress.local_addr()?;
-        let connections = ingress.connections();
 
         let ops = Ops {
             index: index.clone(),
             journal: journal.clone(),
             buffers: proxy.buffers.clone(),
+            circuits: circuits.clone(),
             metrics,
             max_staleness: settings.sync.max_staleness,
             draining,
@@ -125,6 +157,7 @@ impl App {
                 index,
                 journal,
                 lessons,
+                circuits,
             },
             ops,
             ops_listener,
@@ -136,10 +169,13 @@ impl App {
             listen_addr,
             ops_addr,
             proxy,
+            closing,
+            stopping,
             connections,
             upkeep,
             sync,
             sync_thread,
+            drain_delay: settings.limits.drain_delay,
             drain_timeout: settings.limits.drain_timeout,
         })
     }
@@ -149,20 +185,26 @@ impl App {
         self.proxy.buffers.held_bytes()
     }
 
-    /// Stops in order: no new connections, running answers to their end or to
-    /// the drain timeout, usage to control, then everything else.
+    /// Stops in order: the load balancer is told, no new connections, running
+    /// answers to their end or to the drain timeout, a last event for the rest,
+    /// usage to control, then everything else.
     pub async fn stop(self) {
         let journal = self.proxy.journal.clone();
         tracing::info!(active = journal.active(), "draining");
         self.proxy.draining.cancel();
-        if timeout(self.drain_timeout, self.connections.ended())
-            .await
-            .is_err()
-        {
-            journal.terminate();
-            tracing::warn!(active = journal.active(), "cutting off what is left");
-            self.connections.stop();
+        let finished = async {
+            sleep(self.drain_delay).await;
+            self.closing.cancel();
             self.connections.ended().await;
+        };
+        if timeout(self.drain_timeout, finished).await.is_err() {
+            tracing::warn!(active = journal.active(), "cutting off what is left");
+            self.closing.cancel();
+            self.stopping.cancel();
+            if timeout(FAREWELL, self.connections.ended()).await.is_err() {
+                self.connections.stop();
+                self.connections.ended().await;
+            }
         }
         if timeout(FLUSH, journal.outbox.emptied()).await.is_err() {
             tracing::warn!(

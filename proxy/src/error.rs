@@ -79,10 +79,12 @@ pub enum Kind {
     BedrockInternal,
     /// The model took too long for Bedrock.
     BedrockTimeout,
+    /// The process was told to stop, and the time to finish is over.
+    Stopping,
 }
 
 impl Kind {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::NotFound,
         Self::Unauthenticated,
         Self::NotReady,
@@ -110,6 +112,7 @@ impl Kind {
         Self::BedrockOverloaded,
         Self::BedrockInternal,
         Self::BedrockTimeout,
+        Self::Stopping,
     ];
 
     /// The name in metrics and logs.
@@ -142,6 +145,7 @@ impl Kind {
             Self::BedrockOverloaded => "bedrock_overloaded",
             Self::BedrockInternal => "bedrock_internal",
             Self::BedrockTimeout => "bedrock_timeout",
+            Self::Stopping => "stopping",
         }
     }
 

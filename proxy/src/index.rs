@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use imbl::HashMap;
 use proto::{
     access_key::KeyHash,
-    sync::{BedrockApi, Position, Rejection, RoutingStrategy},
+    sync::{BedrockApi, Kind, Position, Rejection, RoutingStrategy},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -133,6 +133,14 @@ impl Index {
             .expires_at
             .is_some_and(|expires_at| expires_at + CLOCK_SKEW <= now);
         (!expired && self.users.contains_key(&key.user_id)).then_some(key)
+    }
+
+    pub fn access_key_by_id(&self, id: &str) -> Option<&Arc<AccessKey>> {
+        let name = (Kind::AccessKey.into(), id.into());
+        match &self.held.get(&name)?.entry {
+            Some(Entry::AccessKey(hash)) => self.keys.get(hash),
+            _ => None,
+        }
     }
 
     pub fn user(&self, id: &str) -> Option<User> {

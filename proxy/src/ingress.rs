@@ -62,24 +62,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The door for clients.
 #[derive(Debug)]
 pub struct Ingress {
-    listener: TcpListener,
-    proxy: Arc<Proxy>,
-    /// Open connections; when there are as many as allowed, further ones wait in
-    /// the kernel.
-    places: Arc<Semaphore>,
-    tasks: Tasks,
+    pub listener: TcpListener,
+    pub proxy: Arc<Proxy>,
+    /// When as many are open, further ones wait in the kernel.
+    pub max_connections: u32,
+    /// The connections, to wait for them.
+    pub tasks: Tasks,
+    /// Set when no more are accepted, and those that are open end with their
+    /// running requests.
+    pub closing: CancellationToken,
 }
 
 impl Ingress {
-    pub fn new(listener: TcpListener, proxy: Arc<Proxy>, max_connections: u32) -> Self {
-        Self {
-            listener,
-            proxy,
-            places: Arc::new(Semaphore::new(max_connections as usize)),
-            tasks: Tasks::new(),
-        }
-    }
-
     /// # Errors
     ///
     /// The operating system does not tell.
@@ -87,19 +81,14 @@ impl Ingress {
         self.listener.local_addr()
     }
 
-    /// The connections, to wait for them.
-    pub fn connections(&self) -> Tasks {
-        self.tasks.clone()
-    }
-
-    /// Accepts until the proxy drains.
+    /// Accepts until the door closes.
     pub async fn run(self) {
-        let draining = self.proxy.draining.clone();
+        let places = Arc::new(Semaphore::new(self.max_connections as usize));
         let server = Server::new();
         loop {
             let accepted = tokio::select! {
-                () = draining.cancelled() => return,
-                accepted = self.accept() => accepted,
+                () = self.closing.cancelled() => return,
+                accepted = self.accept(&places) => accepted,
             };
             match accepted {
                 Ok((stream, place)) => {
@@ -107,6 +96,7 @@ impl Ingress {
                         proxy: self.proxy.clone(),
                         stream,
                         tasks: self.tasks.clone(),
+                        closing: self.closing.clone(),
                         _place: place,
                     };
                     self.tasks.spawn(connection.serve(server.clone()));
@@ -119,8 +109,11 @@ impl Ingress {
         }
     }
 
-    async fn accept(&self) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let place = self.places.clone().acquire_owned().await;
+    async fn accept(
+        &self,
+        places: &Arc<Semaphore>,
+    ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let place = places.clone().acquire_owned().await;
         let place = place.map_err(io::Error::other)?;
         let (stream, _) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -160,16 +153,17 @@ struct Connection {
     proxy: Arc<Proxy>,
     stream: TcpStream,
     tasks: Tasks,
+    closing: CancellationToken,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// Serves requests until the client is done; when the proxy drains, until
-    /// the running ones are; at the latest until the tasks are told to stop.
+    /// Serves requests until the client is done; when the door
+    /// closes, until the running ones are; at the latest until the tasks are told to stop.
     async fn serve(self, server: Server) {
         let is_http2 = tokio::select! {
             () = self.tasks.stopping() => return,
-            () = self.proxy.draining.cancelled() => return,
+            () = self.closing.cancelled() => return,
             is_http2 = timeout(HEAD_TIMEOUT, speaks_http2(&self.stream)) => match is_http2 {
                 Ok(Ok(is_http2)) => is_http2,
                 // Silent for too long, or gone.
@@ -180,9 +174,10 @@ impl Connection {
             proxy,
             stream,
             tasks,
+            closing,
             _place,
         } = self;
-        let signals = signals(&tasks, &proxy.draining);
+        let signals = signals(&tasks, &closing);
         // A client that takes nothing any more must not hold an answer for ever.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(proxy.limits.idle_timeout));
@@ -288,14 +283,14 @@ enum Signal {
 /// lock that all connections share.
 type Signals = FuturesUnordered<BoxFuture<'static, Signal>>;
 
-fn signals(tasks: &Tasks, draining: &CancellationToken) -> Signals {
-    let (tasks, draining) = (tasks.clone(), draining.clone());
+fn signals(tasks: &Tasks, closing: &CancellationToken) -> Signals {
+    let (tasks, closing) = (tasks.clone(), closing.clone());
     let stop = async move {
         tasks.stopping().await;
         Signal::Stop
     };
     let drain = async move {
-        draining.cancelled_owned().await;
+        closing.cancelled_owned().await;
         Signal::Drain
     };
     [stop.boxed(), drain.boxed()].into_iter().collect()

@@ -21,6 +21,9 @@ pub mod request;
 
 pub mod authenticate;
 pub mod endpoint;
+
+pub mod ask;
+pub mod failover;
 pub mod models;
 pub mod route;
 
@@ -38,5 +41,6 @@ pub mod sync;
 pub mod app;
 pub mod ops;
 pub mod settings;
+pub mod signal;
 pub mod tasks;
 pub mod telemetry;

@@ -4,6 +4,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chrono::Utc;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     index::IndexHandle,
     request::{body::Buffers, record::Journal},
+    route::circuits::Circuits,
     tasks::Tasks,
 };
 
@@ -36,6 +38,7 @@ pub struct Ops {
     pub index: Arc<IndexHandle>,
     pub journal: Arc<Journal>,
     pub buffers: Buffers,
+    pub circuits: Arc<Circuits>,
     pub metrics: PrometheusHandle,
     pub max_staleness: Option<Duration>,
     pub draining: CancellationToken,
@@ -118,6 +121,9 @@ impl Ops {
         if let Some(age) = self.index.age() {
             gauge!("proxy_index_age_seconds").set(age.as_secs_f64());
         }
+        let (open, half_open) = self.circuits.counts(Utc::now());
+        gauge!("proxy_circuits", "state" => "open").set(approximate(open));
+        gauge!("proxy_circuits", "state" => "half_open").set(approximate(half_open));
         let journal = &self.journal;
         gauge!("proxy_active_requests").set(approximate(journal.active()));
         gauge!("proxy_buffered_bytes").set(approximate(self.buffers.held_bytes() as u64));

@@ -1,11 +1,16 @@
 //! Error → HTTP answer in the Anthropic API's own shape. Nothing else makes
 //! error answers.
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-use serde::Serialize;
+use std::borrow::Cow;
 
-use crate::error::{Error, Kind};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Kind},
+    upstream::{Answer, Flow},
+};
 
 /// One row: what the client is told.
 struct Row {
@@ -192,6 +197,13 @@ fn row(kind: Kind) -> Row {
             "The model took too long for Amazon Bedrock.",
             Retry::ByStatus,
         ),
+        // Clients repeat this type also when it comes within a stream.
+        Kind::Stopping => (
+            overloaded(),
+            "overloaded_error",
+            "This instance of the gateway is being stopped. Please try again.",
+            Retry::After(1),
+        ),
     };
     Row {
         status,
@@ -216,23 +228,18 @@ struct Envelope<'a> {
 
 #[derive(Serialize)]
 struct Detail<'a> {
-    r#type: &'static str,
+    r#type: &'a str,
     message: &'a str,
 }
 
 /// The answer to a request that failed with `error`.
 pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
     let row = row(error.kind);
-    let mut response = Response::new(Bytes::from(envelope(&row, error, request_id)));
+    let body = envelope(row.r#type, &message(&row, error), request_id);
+    let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = row.status;
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    if let Ok(request_id) = HeaderValue::from_str(request_id) {
-        headers.insert("request-id", request_id);
-    }
+    name(headers, request_id);
     match (row.retry, error.retry_after) {
         (Retry::Never, _) => {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
@@ -251,25 +258,90 @@ pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
 /// The last event of a stream that failed with `error`.
 pub fn event(error: &Error, request_id: &str) -> Bytes {
     let row = row(error.kind);
-    let mut event = b"event: error\ndata: ".to_vec();
-    event.extend(envelope(&row, error, request_id));
-    event.extend(b"\n\n");
-    event.into()
+    event_of(&envelope(row.r#type, &message(&row, error), request_id))
 }
 
-fn envelope(row: &Row, error: &Error, request_id: &str) -> Vec<u8> {
-    let message = match (&error.wording, error.kind, std::error::Error::source(error)) {
-        (Some(wording), ..) => wording.to_string(),
+/// An upstream's refusal, for a client that was promised a stream.
+pub fn upstream_event(status: StatusCode, body: &[u8], request_id: &str) -> Bytes {
+    let said = Said::of(status, body);
+    event_of(&envelope(&said.r#type, &said.message, request_id))
+}
+
+/// Makes an upstream's refusal ours: the same status, headers and words, in the
+/// envelope, with our request id. The upstream's own id is in the log.
+pub fn in_our_name(answer: &mut Answer, body: &[u8], request_id: &str) {
+    let said = Said::of(answer.head.status, body);
+    let body = envelope(&said.r#type, &said.message, request_id);
+    answer.flow = Flow::Whole(Some(body.into()));
+    let headers = &mut answer.head.headers;
+    headers.remove(header::TRANSFER_ENCODING);
+    name(headers, request_id);
+}
+
+/// What an upstream says of a failure.
+#[derive(Deserialize)]
+struct Said {
+    r#type: String,
+    message: String,
+}
+
+impl Said {
+    fn of(status: StatusCode, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Envelope {
+            error: Said,
+        }
+        let envelope = serde_json::from_slice::<Envelope>(body);
+        envelope.map(|it| it.error).unwrap_or_else(|_| Self {
+            r#type: type_of(status).to_owned(),
+            message: format!("The model's provider answered with status {status}."),
+        })
+    }
+}
+
+/// The error type of the Messages API for a status.
+///
+/// Source: <https://docs.anthropic.com/en/api/errors>.
+fn type_of(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        504 => "timeout_error",
+        529 => "overloaded_error",
+        400..=499 => "invalid_request_error",
+        _ => "api_error",
+    }
+}
+
+fn event_of(envelope: &[u8]) -> Bytes {
+    [b"event: error\ndata: ", envelope, b"\n\n"].concat().into()
+}
+
+fn name(headers: &mut HeaderMap, request_id: &str) {
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    if let Ok(request_id) = HeaderValue::from_str(request_id) {
+        headers.insert("request-id", request_id);
+    }
+}
+
+fn message<'a>(row: &Row, error: &'a Error) -> Cow<'a, str> {
+    match (&error.wording, error.kind, std::error::Error::source(error)) {
+        (Some(wording), ..) => Cow::Borrowed(wording),
         // The position in the body helps, and is nobody's secret.
-        (None, Kind::MalformedBody, Some(cause)) => format!("{}: {cause}", row.message),
-        (None, ..) => row.message.to_owned(),
-    };
+        (None, Kind::MalformedBody, Some(cause)) => format!("{}: {cause}", row.message).into(),
+        (None, ..) => Cow::Borrowed(row.message),
+    }
+}
+
+fn envelope(r#type: &str, message: &str, request_id: &str) -> Vec<u8> {
     let envelope = Envelope {
         r#type: "error",
-        error: Detail {
-            r#type: row.r#type,
-            message: &message,
-        },
+        error: Detail { r#type, message },
         request_id,
     };
     serde_json::to_vec(&envelope).unwrap_or_default()

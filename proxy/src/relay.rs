@@ -4,33 +4,48 @@
 //! slowness reaches the upstream through the two connections. The
 //! [`tap`] looks at what passes.
 //!
-//! When the upstream breaks within its answer, so does the client's connection:
-//! never a clean end that could be taken for a short but complete answer. Where
-//! pieces are whole events, the client is told by a last one instead, and `ping`
-//! events fill the silence.
+//! Of an event stream only whole [`events`] are handed on. So `ping` events can
+//! fill its silence, and when the upstream breaks, or this process has to stop,
+//! the client is told by a last event: never by a clean end that could be taken
+//! for a short but complete answer. An open content block stays open, because a
+//! block that is closed counts as complete: half a tool call would be run. Where
+//! nothing of ours fits in, because the answer is compressed or no stream, the
+//! client's connection breaks as the upstream's did.
 
+pub mod abandoned;
 pub mod decode;
+pub mod events;
+pub mod hold;
 pub mod silence;
 pub mod sse;
 pub mod tap;
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Response, header};
+use http::{HeaderMap, HeaderValue, Response, header, response};
 use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Error, Kind},
     refusal,
-    request::record::Record,
+    request::{
+        record::Record,
+        waiting::{Sign, Waiting},
+    },
     settings::Limits,
+    signal::Signal,
     upstream::{Answer, Flow, plan::strip_hop_by_hop},
 };
+use abandoned::{Abandoned, read_on};
+use decode::Decoder;
+use events::Events;
 use silence::Silence;
 use tap::Tap;
 
@@ -40,6 +55,21 @@ pub enum ClientBody {
     /// An answer of our own.
     Whole(Option<Bytes>),
     Relay(Box<Relay>),
+    /// A stream that was promised before anybody answered.
+    Waiting(Box<Waiting>),
+}
+
+/// What relaying takes besides the answer.
+#[derive(Debug)]
+pub struct Terms {
+    pub idle_timeout: Duration,
+    /// Zero: no pings.
+    pub ping_interval: Duration,
+    /// Answers have a header that tells who was asked.
+    pub tells_route: bool,
+    pub abandoned: Abandoned,
+    /// Set when the time to finish is over.
+    pub stopping: CancellationToken,
 }
 
 /// The body of an upstream's answer, on its way to the client.
@@ -47,20 +77,26 @@ pub enum ClientBody {
 pub struct Relay {
     flow: Flow,
     silence: Silence,
+    /// Of an event stream that can be read: where it stands.
+    events: Option<Events>,
     /// Between `ping` events; none where they may not stand.
     pings: Option<Pings>,
+    /// The client was promised a stream that is not compressed.
+    decoder: Option<Decoder>,
     tap: Tap,
     /// Comes after the last piece: the upstream has ended an answer that was not
     /// complete.
     broken: Option<Error>,
-    /// The client was told that it is broken.
+    /// The client was told how it ends.
     is_over: bool,
     request_id: Box<str>,
+    stopping: Signal,
+    terms: Arc<Terms>,
 }
 
 /// Fills silence, so that nobody on the way takes it for the end.
 #[derive(Debug)]
-struct Pings {
+pub struct Pings {
     interval: Duration,
     silence: Silence,
 }
@@ -68,105 +104,197 @@ struct Pings {
 /// What the API sends for it.
 const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 
+impl Terms {
+    pub fn new(limits: &Limits, abandoned: Abandoned, stopping: CancellationToken) -> Self {
+        Self {
+            idle_timeout: limits.idle_timeout,
+            ping_interval: limits.ping_interval,
+            tells_route: limits.route_header,
+            abandoned,
+            stopping,
+        }
+    }
+}
+
 impl Relay {
     /// The client's answer to the upstream's: status, headers and body as they
     /// are.
-    pub fn begin(answer: Answer, record: Record, limits: &Limits) -> Response<ClientBody> {
+    pub fn begin(
+        answer: Answer,
+        record: Record,
+        stopping: Signal,
+        terms: &Arc<Terms>,
+    ) -> Response<ClientBody> {
         let Answer { mut head, flow } = answer;
         if head.headers.contains_key(header::TRANSFER_ENCODING) {
             // It overrides the length, which would cut the body for the client.
             head.headers.remove(header::CONTENT_LENGTH);
         }
         strip_hop_by_hop(&mut head.headers);
-        let mut relay = Self {
-            request_id: record.request_id().into(),
-            tap: Tap::new(&head, record),
-            pings: Pings::between(&flow, limits.ping_interval),
-            flow,
-            silence: Silence::new(limits.idle_timeout),
-            broken: None,
-            is_over: false,
-        };
-        relay.look_for_the_end();
+        let relay = Self::new(&head, flow, record, stopping, terms);
         let mut response = Response::new(ClientBody::Relay(Box::new(relay)));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         response
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        if self.is_over {
-            return Poll::Ready(None);
-        }
-        if let Some(error) = self.broken.take() {
-            return Poll::Ready(Some(self.break_off(error)));
-        }
-        match self.flow.poll_piece(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.silence.broken();
-                if let Some(pings) = &mut self.pings {
-                    pings.silence.broken();
+    /// The rest of a stream that was promised already, without any compression.
+    pub fn promised(answer: Answer, record: Record, stopping: Signal, terms: &Arc<Terms>) -> Self {
+        let Answer { mut head, flow } = answer;
+        let coding = head.headers.remove(header::CONTENT_ENCODING);
+        let coding = coding.as_ref().and_then(|it| it.to_str().ok());
+        let decoder = Decoder::of(coding.unwrap_or_default()).ok().flatten();
+        let mut relay = Self::new(&head, flow, record, stopping, terms);
+        relay.decoder = decoder;
+        relay
+    }
+
+    fn new(
+        head: &response::Parts,
+        flow: Flow,
+        record: Record,
+        stopping: Signal,
+        terms: &Arc<Terms>,
+    ) -> Self {
+        let is_readable = head.status.is_success() && is_plain_event_stream(&head.headers);
+        let mut relay = Self {
+            request_id: record.request_id().into(),
+            tap: Tap::new(head, record),
+            events: is_readable.then(Events::default),
+            pings: Pings::every(terms.ping_interval).filter(|_| is_readable),
+            decoder: None,
+            flow,
+            silence: Silence::new(terms.idle_timeout),
+            broken: None,
+            is_over: false,
+            stopping,
+            terms: terms.clone(),
+        };
+        relay.look_for_the_end();
+        relay
+    }
+
+    pub fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            if let Some(error) = self.broken.take() {
+                return Poll::Ready(Some(self.break_off(error)));
+            }
+            match self.flow.poll_piece(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.silence.broken();
+                    match frame.into_data() {
+                        Ok(data) => {
+                            let data = self.pass(data);
+                            if !data.is_empty() {
+                                if let Some(pings) = &mut self.pings {
+                                    pings.silence.broken();
+                                }
+                                return Poll::Ready(Some(Ok(Frame::data(data))));
+                            }
+                        }
+                        Err(trailers) => {
+                            self.look_for_the_end();
+                            return Poll::Ready(Some(Ok(trailers)));
+                        }
+                    }
                 }
-                if let Some(data) = frame.data_ref() {
-                    self.tap.see(data);
+                Poll::Ready(Some(Err(_late))) if self.has_all_been_said() => {
+                    self.tap.end();
+                    self.is_over = true;
                 }
-                // The server does not ask again for what it knows to be the end.
-                self.look_for_the_end();
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Err(error))) => self.give_up(error),
+                Poll::Ready(None) => {
+                    let rest = self.look_for_the_end();
+                    if self.broken.is_none() {
+                        let rest = (!rest.is_empty()).then(|| Ok(Frame::data(rest)));
+                        return Poll::Ready(rest);
+                    }
+                }
+                Poll::Pending if self.stopping.poll(cx).is_ready() => {
+                    self.give_up(Kind::Stopping.into());
+                }
+                Poll::Pending if self.silence.poll_too_long(cx) => {
+                    self.give_up(Kind::IdleTimeout.into());
+                }
+                Poll::Pending => return self.poll_ping(cx),
             }
-            Poll::Ready(Some(Err(_late))) if self.has_all_been_said() => {
-                self.tap.end();
-                self.is_over = true;
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.tap.broken(&error);
-                Poll::Ready(Some(self.break_off(error)))
-            }
-            Poll::Ready(None) => {
-                self.look_for_the_end();
-                let error = self.broken.take();
-                Poll::Ready(error.map(|error| self.break_off(error)))
-            }
-            Poll::Pending if self.silence.poll_too_long(cx) => {
-                let error = Error::from(Kind::IdleTimeout);
-                self.tap.broken(&error);
-                Poll::Ready(Some(self.break_off(error)))
-            }
-            Poll::Pending => match &mut self.pings {
-                Some(pings) => pings.poll(cx).map(|ping| Some(Ok(Frame::data(ping)))),
-                None => Poll::Pending,
+        }
+    }
+
+    /// Looks at data, and says what of it the client gets now.
+    fn pass(&mut self, data: Bytes) -> Bytes {
+        let data = match &mut self.decoder {
+            Some(decoder) => match decoder.push(&data) {
+                Ok(decoded) => decoded.into(),
+                Err(cause) => {
+                    self.give_up(Error::because(Kind::UpstreamBroken, cause));
+                    return Bytes::new();
+                }
             },
+            None => data,
+        };
+        self.tap.see(&data);
+        let data = match &mut self.events {
+            Some(events) => events.push(data),
+            None => data,
+        };
+        // The server does not ask again for what it knows to be the end.
+        let rest = self.look_for_the_end();
+        match (data.is_empty(), rest.is_empty()) {
+            (_, true) => data,
+            (true, false) => rest,
+            (false, false) => [data, rest].concat().into(),
+        }
+    }
+
+    fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let is_between = self.events.as_ref().is_some_and(Events::is_between);
+        match &mut self.pings {
+            Some(pings) if is_between => pings.poll(cx).map(|ping| Some(Ok(Frame::data(ping)))),
+            _ => Poll::Pending,
         }
     }
 
     /// Whether the answer is complete although its end is not a clean one: a
     /// client would throw it away for an error behind it.
     fn has_all_been_said(&self) -> bool {
-        self.flow.is_of_whole_events() && self.tap.has_stopped()
+        self.events.is_some() && self.tap.has_stopped()
+    }
+
+    fn give_up(&mut self, error: Error) {
+        self.tap.broken(&error);
+        self.broken = Some(error);
     }
 
     /// The last thing the client gets of an answer that is not complete.
     fn break_off(&mut self, error: Error) -> Result<Frame<Bytes>, Error> {
-        if !self.flow.is_of_whole_events() {
+        if !self.events.as_ref().is_some_and(Events::is_between) {
             return Err(error);
         }
         self.is_over = true;
         Ok(Frame::data(refusal::event(&error, &self.request_id)))
     }
 
-    /// When the upstream has nothing more to say: was it all?
-    fn look_for_the_end(&mut self) {
-        if !self.flow.is_end() {
-            return;
+    /// When the upstream has nothing more to say: was it all? Then the client
+    /// gets what has come of a last event without its empty line.
+    fn look_for_the_end(&mut self) -> Bytes {
+        if !self.flow.is_end() || self.tap.is_over() {
+            return Bytes::new();
         }
         if self.tap.is_cut_short() {
             let error = Error::because(Kind::UpstreamBroken, "the stream has no end");
-            self.tap.broken(&error);
-            self.broken = Some(error);
-        } else {
-            self.tap.end();
+            self.give_up(error);
+            return Bytes::new();
         }
+        self.tap.end();
+        let events = self.events.as_mut();
+        events.map_or_else(Bytes::new, Events::take_rest)
     }
 
     fn is_end(&self) -> bool {
@@ -174,16 +302,37 @@ impl Relay {
     }
 }
 
+/// The client has left before the end.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if self.tap.is_over() || self.flow.is_end() {
+            return;
+        }
+        let flow = std::mem::replace(&mut self.flow, Flow::Whole(None));
+        let tap = self.tap.take();
+        self.terms.abandoned.go_on(read_on(flow, tap));
+    }
+}
+
+fn is_plain_event_stream(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let content_type = text(header::CONTENT_TYPE).get(..EVENT_STREAM.len());
+    let coding = text(header::CONTENT_ENCODING);
+    content_type.is_some_and(|it| it.eq_ignore_ascii_case(EVENT_STREAM))
+        && (coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+}
+
 impl Pings {
-    fn between(flow: &Flow, interval: Duration) -> Option<Self> {
-        let are_wanted = flow.is_of_whole_events() && !interval.is_zero();
-        are_wanted.then(|| Self {
+    /// None when they are switched off.
+    pub fn every(interval: Duration) -> Option<Self> {
+        (!interval.is_zero()).then(|| Self {
             interval,
             silence: Silence::new(interval),
         })
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         if !self.silence.poll_too_long(cx) {
             return Poll::Pending;
         }
@@ -212,6 +361,13 @@ impl Body for ClientBody {
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
             Self::Relay(relay) => relay.poll_piece(cx),
+            Self::Waiting(waiting) => match ready!(waiting.poll(cx)) {
+                Sign::Silence(ping) => Poll::Ready(Some(Ok(Frame::data(ping)))),
+                Sign::Answered(answered) => {
+                    *self = answered.promised();
+                    self.poll_frame(cx)
+                }
+            },
         }
     }
 
@@ -219,6 +375,7 @@ impl Body for ClientBody {
         match self {
             Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Self::Relay(relay) => relay.is_end(),
+            Self::Waiting(_) => false,
         }
     }
 
@@ -228,6 +385,7 @@ impl Body for ClientBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Self::Relay(relay) => relay.flow.size_hint(),
+            Self::Waiting(_) => SizeHint::default(),
         }
     }
 }

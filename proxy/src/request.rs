@@ -4,16 +4,15 @@
 pub mod body;
 pub mod inspect;
 pub mod record;
+pub mod waiting;
 
-use std::sync::Arc;
+use std::{fmt, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use chrono::Utc;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
-use proto::{access_key::Hasher, sync::Provider};
-use tokio::time::timeout;
+use proto::access_key::Hasher;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,23 +20,16 @@ use crate::{
     endpoint::{Endpoint, Target},
     error::{Error, Kind},
     index::{AccessKey, IndexHandle},
-    models, refusal,
-    relay::{ClientBody, Relay, decode},
-    route::{self, Owner},
+    refusal,
+    relay::{ClientBody, Terms},
+    route::circuits::Circuits,
     settings::Limits,
-    upstream::{
-        Answer, Flow, Upstream,
-        bedrock::{Bedrock, Question},
-        plan::Plan,
-        signature::{Complaint, Session, Signatures},
-    },
+    upstream::{Upstream, bedrock::Bedrock, plan::Plan, signature::Signatures},
 };
 use body::{Buffered, Buffers};
 use inspect::Asked;
 use record::{Journal, Record};
-
-/// An upstream's refusal that is looked into is not longer.
-const REFUSAL_BYTES: usize = 1 << 20;
+use waiting::{Sign, Waiting};
 
 /// Everything a request may touch: memory and the upstream.
 #[derive(Debug)]
@@ -48,11 +40,36 @@ pub struct Proxy {
     pub upstream: Upstream,
     pub bedrock: Bedrock,
     pub signatures: Arc<Signatures>,
+    pub circuits: Arc<Circuits>,
+    pub terms: Arc<Terms>,
     pub buffers: Buffers,
     pub limits: Limits,
     pub journal: Arc<Journal>,
     /// Set when the process was told to stop.
     pub draining: CancellationToken,
+}
+
+/// What a client asks, whole: it can be asked of one provider after another.
+pub struct Inquiry {
+    pub proxy: Arc<Proxy>,
+    pub access_key: Arc<AccessKey>,
+    pub endpoint: Endpoint,
+    pub method: Method,
+    /// As the upstream knows them.
+    pub path_and_query: String,
+    pub headers: HeaderMap,
+    pub body: Buffered,
+    pub asked: Asked,
+}
+
+/// Headers and body are nobody's to read in a log.
+impl fmt::Debug for Inquiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inquiry")
+            .field("access_key_id", &self.access_key.id)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Answers a request. Whatever happens, the record writes its line at the end.
@@ -72,8 +89,8 @@ pub async fn handle(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<C
             answer(record, empty_object())
         }
         (endpoint, Some(target)) if endpoint.is_relayed() => {
-            match ask(&proxy, &target, head, body, &mut record).await {
-                Ok(answer) => Relay::begin(answer, record, &proxy.limits),
+            match take(&proxy, &target, head, body, &mut record).await {
+                Ok(inquiry) => ask(inquiry, record).await,
                 Err(error) => refuse(&error, record),
             }
         }
@@ -84,14 +101,14 @@ pub async fn handle(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<C
     }
 }
 
-/// Asks the upstream, on behalf of whoever the access key belongs to.
-async fn ask(
-    proxy: &Proxy,
+/// Receives what is to be asked, and on behalf of whom.
+async fn take(
+    proxy: &Arc<Proxy>,
     target: &Target<'_>,
     head: request::Parts,
     body: Incoming,
     record: &mut Record,
-) -> Result<Answer, Error> {
+) -> Result<Inquiry, Error> {
     let now = Utc::now();
     let access_key = match authenticate(&proxy.index, &proxy.hasher, target.key, &head.headers, now)
     {
@@ -108,150 +125,25 @@ async fn ask(
         _ => Asked::of(&head.headers, &body.bytes)?,
     };
     record.asks_for(asked.clone());
-    let user = proxy.index.load().user(&access_key.user_id);
-    match route::provider(user) {
-        Provider::Bedrock => {
-            record.goes_to(Provider::Bedrock);
-            let asking = ask_bedrock(
-                proxy,
-                target,
-                &access_key,
-                &head.headers,
-                &body,
-                &asked,
-                record,
-            );
-            Box::pin(asking).await
-        }
-        _ => {
-            record.goes_to(Provider::Plan);
-            ask_plan(proxy, target, head, &body, record.session_id()).await
-        }
-    }
-}
-
-/// Asks the plan with the client's own bytes; only when it refuses thinking that
-/// Bedrock has signed in this session, again without the signatures.
-async fn ask_plan(
-    proxy: &Proxy,
-    target: &Target<'_>,
-    head: request::Parts,
-    body: &Buffered,
-    session_id: &str,
-) -> Result<Answer, Error> {
-    let session = Session::new(session_id, Provider::Plan);
-    let signatures = &proxy.signatures;
-    let mut bytes = body.bytes.clone();
-    if let Some(demoted) = signatures.without_known(session, &bytes) {
-        bytes = demoted;
-    }
-    if !signatures.may_be_foreign_to_the_plan(session_id) {
-        return send_to_plan(proxy, target, head, bytes).await;
-    }
-    let mut next = 0;
-    loop {
-        let mut answer = send_to_plan(proxy, target, head.clone(), bytes.clone()).await?;
-        if answer.head.status != StatusCode::BAD_REQUEST {
-            return Ok(answer);
-        }
-        let complaint = Box::pin(complaint(&mut answer, &proxy.limits)).await?;
-        let demoted = complaint.and_then(|it| {
-            let mut steps = it.demotions(&mut next);
-            steps.find_map(|it| signatures.without(session, &bytes, it))
-        });
-        match demoted {
-            Some(demoted) => bytes = demoted,
-            None => return Ok(answer),
-        }
-    }
-}
-
-/// What the plan says about signatures, if it does; the answer stays whole.
-async fn complaint(answer: &mut Answer, limits: &Limits) -> Result<Option<Complaint>, Error> {
-    let reading = timeout(limits.idle_timeout, answer.flow.read(REFUSAL_BYTES)).await;
-    let whole = reading.map_err(|elapsed| Error::because(Kind::IdleTimeout, elapsed))??;
-    let whole = whole
-        .ok_or_else(|| Error::because(Kind::UpstreamBroken, "a refusal of more than a megabyte"))?;
-    let text = decode::whole(&answer.head.headers, &whole);
-    answer.flow = Flow::Whole(Some(whole));
-    let words = text.map(|text| String::from_utf8_lossy(&text).into_owned());
-    Ok(words.ok().and_then(|words| Complaint::of(&words)))
-}
-
-async fn send_to_plan(
-    proxy: &Proxy,
-    target: &Target<'_>,
-    head: request::Parts,
-    body: Bytes,
-) -> Result<Answer, Error> {
-    let (request, owner) = proxy
-        .plan
-        .request(
-            head.method,
-            target.path_and_query,
-            head.headers,
-            Full::new(body),
-        )
-        .map_err(|cause| Error::because(Kind::NotFound, cause))?;
-    let answer = proxy.upstream.send(request).await?;
-    if answer.head.status.is_informational() {
-        let cause = format!("status {} to a request for none", answer.head.status);
-        return Err(Error::because(Kind::UpstreamBroken, cause));
-    }
-    if owner == Owner::Operator && is_refused_credential(answer.head.status) {
-        tracing::error!(
-            status = answer.head.status.as_u16(),
-            "the Anthropic API does not accept PROXY_PLAN_API_KEY: replace it"
-        );
-        return Err(Kind::OperatorCredential.into());
-    }
-    Ok(answer)
-}
-
-async fn ask_bedrock(
-    proxy: &Proxy,
-    target: &Target<'_>,
-    access_key: &AccessKey,
-    headers: &HeaderMap,
-    body: &Buffered,
-    asked: &Asked,
-    record: &Record,
-) -> Result<Answer, Error> {
-    let index = proxy.index.load_full();
-    if target.endpoint == Endpoint::Models {
-        let models = proxy.bedrock.models(&index);
-        return models::answer(&models, target.path_and_query);
-    }
-    let question = Question {
+    Ok(Inquiry {
+        proxy: proxy.clone(),
         access_key,
-        headers,
-        body: &body.bytes,
-        model: &asked.model,
-        is_streaming: asked.is_streaming,
-        session_id: record.session_id(),
-        request_id: record.request_id(),
-        is_count: target.endpoint == Endpoint::CountTokens,
-    };
-    let answer = proxy.bedrock.ask(&index, &question, record.metrics()).await;
-    let mut answer = answer.inspect_err(|error| {
-        if error.kind == Kind::BedrockCredential {
-            tracing::error!(
-                access_key_id = &*access_key.id,
-                error = error.chain(),
-                "Bedrock does not accept the credential of an access key: replace it"
-            );
-        }
-    })?;
-    if let Ok(id) = HeaderValue::from_str(record.request_id()) {
-        answer.head.headers.entry("request-id").or_insert(id);
-    }
-    Ok(answer)
+        endpoint: target.endpoint,
+        method: head.method,
+        path_and_query: target.path_and_query.to_owned(),
+        headers: head.headers,
+        body,
+        asked,
+    })
 }
 
-/// With the client's own credential these are the client's to see; with the
-/// operator's they would tell a developer to log in again for nothing.
-fn is_refused_credential(status: StatusCode) -> bool {
-    status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN
+/// Has somebody answer, and gives the client a sign of life meanwhile.
+async fn ask(inquiry: Inquiry, record: Record) -> Response<ClientBody> {
+    let mut waiting = Waiting::new(inquiry, record);
+    match poll_fn(|cx| waiting.poll(cx)).await {
+        Sign::Answered(answered) => answered.response(),
+        Sign::Silence(ping) => waiting.promise(ping),
+    }
 }
 
 fn refuse(error: &Error, mut record: Record) -> Response<ClientBody> {

@@ -1,4 +1,9 @@
-//! Where to, and with whose credential? Decided from values alone.
+//! Where to, and with whose credential? Decided from values alone; only
+//! [`circuits`] remembers something from one request to the next.
+
+pub mod circuit;
+pub mod circuits;
+pub mod fallback;
 
 use std::fmt;
 
@@ -11,6 +16,7 @@ use proto::{
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{authenticate::bearer, index::User};
+use circuit::Admission;
 
 /// Credentials of the Anthropic API begin with this; a dummy that a client was
 /// made to send does not.
@@ -20,12 +26,35 @@ const ANTHROPIC_PREFIX: &str = "sk-ant-";
 /// `x-api-key`.
 const OAUTH_PREFIX: &str = "sk-ant-oat";
 
-/// Which provider answers for a user.
-pub fn provider(user: Option<User>) -> Provider {
-    match user.map(|user| user.routing_strategy) {
-        Some(RoutingStrategy::BedrockOnly) => Provider::Bedrock,
-        _ => Provider::Plan,
+/// Who is asked, in this order, until somebody answers.
+///
+/// Without a credential for Bedrock the plan is all there is, whatever its
+/// circuit says. While the circuit is open the plan is the last resort: it may
+/// answer again, and if not, its refusal is the truth.
+pub fn candidates(
+    strategy: RoutingStrategy,
+    has_bedrock: bool,
+    admission: Admission,
+) -> &'static [Provider] {
+    match (strategy, has_bedrock, admission) {
+        (RoutingStrategy::BedrockOnly, ..) => &[Provider::Bedrock],
+        (_, false, _) => &[Provider::Plan],
+        (_, true, Admission::Blocked) => &[Provider::Bedrock, Provider::Plan],
+        (_, true, Admission::Pass | Admission::Probe) => &[Provider::Plan, Provider::Bedrock],
     }
+}
+
+/// What a user's strategy puts first.
+pub fn preferred(strategy: RoutingStrategy) -> Provider {
+    match strategy {
+        RoutingStrategy::BedrockOnly => Provider::Bedrock,
+        RoutingStrategy::PlanFirst | RoutingStrategy::Unspecified => Provider::Plan,
+    }
+}
+
+/// How a user is routed; one that is unknown by now like most.
+pub fn strategy(user: Option<User>) -> RoutingStrategy {
+    user.map_or(RoutingStrategy::PlanFirst, |it| it.routing_strategy)
 }
 
 /// With whose credential the plan is asked.
@@ -139,6 +168,28 @@ fn presented(value: &HeaderValue) -> Presented {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn strategy_credential_and_circuit_decide_who_is_asked() {
+        use Admission::{Blocked, Pass, Probe};
+        use Provider::{Bedrock, Plan};
+        use RoutingStrategy::{BedrockOnly, PlanFirst, Unspecified};
+        for (strategy, has_bedrock, admission, expected) in [
+            (PlanFirst, true, Pass, &[Plan, Bedrock][..]),
+            (PlanFirst, true, Probe, &[Plan, Bedrock]),
+            (PlanFirst, true, Blocked, &[Bedrock, Plan]),
+            (Unspecified, true, Pass, &[Plan, Bedrock]),
+            (PlanFirst, false, Pass, &[Plan]),
+            (PlanFirst, false, Probe, &[Plan]),
+            (PlanFirst, false, Blocked, &[Plan]),
+            (BedrockOnly, true, Pass, &[Bedrock]),
+            (BedrockOnly, true, Blocked, &[Bedrock]),
+            (BedrockOnly, false, Pass, &[Bedrock]),
+        ] {
+            let found = candidates(strategy, has_bedrock, admission);
+            assert_eq!(found, expected, "{strategy:?} {has_bedrock} {admission:?}");
+        }
+    }
 
     const OWN: &str = "sk-ant-api03-own";
     const COMPANY: &str = "sk-ant-api03-company";

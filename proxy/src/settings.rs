@@ -47,6 +47,9 @@ pub struct Settings {
     pub bedrock: Bedrock,
 
     #[command(flatten)]
+    pub circuit: Circuit,
+
+    #[command(flatten)]
     pub limits: Limits,
 
     #[command(flatten)]
@@ -245,8 +248,8 @@ pub struct Limits {
     #[arg(long, env = "PROXY_IDLE_TIMEOUT", default_value = "300", value_parser = some_seconds)]
     pub idle_timeout: Duration,
 
-    /// Seconds of silence of Bedrock after which the client is sent a `ping`
-    /// event; 0 is off.
+    /// Seconds of silence within a stream, or before it, after which the client is
+    /// sent a `ping` event; 0 is off.
     #[arg(long, env = "PROXY_PING_INTERVAL", default_value = "15", value_parser = seconds)]
     pub ping_interval: Duration,
 
@@ -263,9 +266,42 @@ pub struct Limits {
     #[arg(long, env = "PROXY_MAX_CONNECTIONS", default_value = "20000", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
 
+    /// Seconds after SIGTERM in which new connections are still accepted, while
+    /// `/health` fails already: until the load balancer has noticed. They are part
+    /// of PROXY_DRAIN_TIMEOUT.
+    #[arg(long, env = "PROXY_DRAIN_DELAY", default_value = "5", value_parser = seconds)]
+    pub drain_delay: Duration,
+
     /// Seconds that running answers get after SIGTERM.
     #[arg(long, env = "PROXY_DRAIN_TIMEOUT", default_value = "110", value_parser = seconds)]
     pub drain_timeout: Duration,
+
+    /// Seconds that an answer is read on whose client has left, to bill it exactly.
+    /// Then it is cancelled and booked as an estimate.
+    #[arg(long, env = "PROXY_DISCONNECT_DRAIN", default_value = "5", value_parser = seconds)]
+    pub disconnect_drain: Duration,
+
+    /// Answers have a header `x-proxy-route` that tells which providers were asked
+    /// and what each said, such as `plan:529, bedrock:200`.
+    #[arg(long, env = "PROXY_ROUTE_HEADER", default_value = "false", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub route_header: bool,
+}
+
+/// When requests of an access key go to Bedrock first.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Circuit {
+    /// Failures of the plan after which an access key's circuit opens: its
+    /// requests go to Bedrock first.
+    #[arg(long = "circuit-failure-threshold", env = "PROXY_CIRCUIT_FAILURE_THRESHOLD", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub failure_threshold: u32,
+
+    /// Seconds within which these failures have to happen.
+    #[arg(long = "circuit-failure-window", env = "PROXY_CIRCUIT_FAILURE_WINDOW", default_value = "60", value_parser = some_seconds)]
+    pub failure_window: Duration,
+
+    /// Seconds that a circuit stays open, unless the plan names an earlier time.
+    #[arg(long = "circuit-reset-timeout", env = "PROXY_CIRCUIT_RESET_TIMEOUT", default_value = "1800", value_parser = some_seconds)]
+    pub reset_timeout: Duration,
 }
 
 /// Open files that are neither a client's connection nor an upstream's.

@@ -29,8 +29,8 @@ use tonic::{
 use uuid::Uuid;
 
 use crate::{
-    index::IndexHandle, request::record::Journal, settings, upstream::bedrock::lessons::Lessons,
-    usage::outbox::Outbox,
+    index::IndexHandle, request::record::Journal, route::circuits::Circuits, settings,
+    upstream::bedrock::lessons::Lessons, usage::outbox::Outbox,
 };
 
 /// See `sync-protocol`: half-open connections are found by asking, also while
@@ -48,6 +48,7 @@ pub struct Sync {
     pub index: Arc<IndexHandle>,
     pub journal: Arc<Journal>,
     pub lessons: Arc<Lessons>,
+    pub circuits: Arc<Circuits>,
 }
 
 /// What is kept in step with control.
@@ -56,6 +57,7 @@ pub struct Kept {
     pub index: Arc<IndexHandle>,
     pub journal: Arc<Journal>,
     pub lessons: Arc<Lessons>,
+    pub circuits: Arc<Circuits>,
 }
 
 /// Puts the bearer token on every call.
@@ -89,6 +91,7 @@ impl Sync {
             index: kept.index,
             journal: kept.journal,
             lessons: kept.lessons,
+            circuits: kept.circuits,
         })
     }
 

@@ -17,6 +17,7 @@ use std::{
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -27,6 +28,7 @@ use tokio::time::timeout;
 
 use crate::{
     error::{Error, Kind},
+    relay::decode,
     settings::Limits,
     tasks::Tasks,
 };
@@ -51,6 +53,23 @@ pub struct Answer {
     pub flow: Flow,
 }
 
+/// A refusal that is told in other words is not longer, and comes at once.
+const REFUSAL_BYTES: usize = 64 << 10;
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Answer {
+    /// What a refusal says, taken out of it; nothing when it does not come soon.
+    pub async fn refusal(&mut self) -> Bytes {
+        let body = timeout(REFUSAL_PATIENCE, self.flow.read(REFUSAL_BYTES)).await;
+        let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
+        let headers = &mut self.head.headers;
+        let plain = decode::whole(headers, &body).unwrap_or_default();
+        headers.remove(header::CONTENT_ENCODING);
+        headers.remove(header::CONTENT_LENGTH);
+        plain
+    }
+}
+
 /// The body of an answer.
 #[derive(Debug)]
 pub enum Flow {
@@ -60,6 +79,8 @@ pub enum Flow {
     Bedrock(bedrock::stream::Flow),
     /// There at once.
     Whole(Option<Bytes>),
+    /// Looked at already, and the rest.
+    Resumed(Option<Bytes>, Box<Flow>),
 }
 
 /// Why an exchange ended without an answer.
@@ -201,6 +222,12 @@ impl Flow {
             Self::Http2(flow) => ready!(flow.poll_piece(cx)),
             Self::Bedrock(flow) => return flow.poll_piece(cx),
             Self::Whole(body) => return Poll::Ready(body.take().map(|it| Ok(Frame::data(it)))),
+            Self::Resumed(first, rest) => {
+                return match first.take() {
+                    Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                    None => rest.poll_piece(cx),
+                };
+            }
         };
         let broken = |cause| Error::because(Kind::UpstreamBroken, cause);
         Poll::Ready(piece.map(|it| it.map_err(broken)))
@@ -212,7 +239,14 @@ impl Flow {
             Self::Http2(flow) => flow.is_end(),
             Self::Bedrock(flow) => flow.is_end(),
             Self::Whole(body) => body.is_none(),
+            Self::Resumed(first, rest) => first.is_none() && rest.is_end(),
         }
+    }
+
+    /// The same flow, as it was before `first` was taken from it.
+    #[must_use]
+    pub fn resumed(self, first: Bytes) -> Self {
+        Self::Resumed(Some(first), Box::new(self))
     }
 
     /// The rest, all of it; none when it is longer than `at_most` bytes.
@@ -245,12 +279,13 @@ impl Flow {
             Self::Whole(body) => {
                 SizeHint::with_exact(body.as_ref().map_or(0, |it| it.len() as u64))
             }
+            Self::Resumed(first, rest) => {
+                let first = first.as_ref().map_or(0, |it| it.len() as u64);
+                match rest.size_hint().exact() {
+                    Some(rest) => SizeHint::with_exact(first + rest),
+                    None => SizeHint::default(),
+                }
+            }
         }
-    }
-
-    /// Whether pieces end where events end, so that one of ours fits between
-    /// them.
-    pub fn is_of_whole_events(&self) -> bool {
-        matches!(self, Self::Bedrock(_))
     }
 }

@@ -206,6 +206,8 @@ impl Blueprint {
             ("PROXY_LISTEN_ADDR", addresses.listen.to_string()),
             ("PROXY_OPS_ADDR", addresses.ops.to_string()),
             ("PROXY_CONTROL_URL", url(control)),
+            // No load balancer has to notice anything.
+            ("PROXY_DRAIN_DELAY", "0".to_owned()),
         ];
         let upstream = plan_api_url.map(|url| ("PROXY_PLAN_API_URL", url.to_owned()));
         Recipe {

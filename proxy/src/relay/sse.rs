@@ -3,6 +3,10 @@
 //! Lines end in `\n` or `\r\n`, as every server that we speak to sends them; the
 //! lone `\r` that the specification also allows does not end one here.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
 /// A longer line is not kept. The events that are counted have a few hundred
 /// bytes.
 const MAX_LINE_BYTES: usize = 1 << 20;
@@ -14,6 +18,26 @@ pub struct Event<'a> {
     pub name: &'a [u8],
     /// The `data:` fields, joined by line breaks.
     pub data: &'a [u8],
+}
+
+impl Event<'_> {
+    /// The event's type: its name, or what its data says, because some gateways
+    /// leave `event:` out.
+    ///
+    /// # Errors
+    ///
+    /// There is no name, and the data is not a JSON object with a `type`.
+    pub fn kind(&self) -> serde_json::Result<Cow<'_, [u8]>> {
+        #[derive(Deserialize)]
+        struct Typed {
+            r#type: String,
+        }
+        if !self.name.is_empty() {
+            return Ok(Cow::Borrowed(self.name));
+        }
+        let typed: Typed = serde_json::from_slice(self.data)?;
+        Ok(Cow::Owned(typed.r#type.into_bytes()))
+    }
 }
 
 /// What of the event under way has arrived.

@@ -63,6 +63,30 @@ impl Tap {
         self.meter.is_stream() && self.meter.reading.stopped && self.meter.reading.error.is_none()
     }
 
+    /// Whether the end was told.
+    pub fn is_over(&self) -> bool {
+        self.record.is_none()
+    }
+
+    /// The same tap, and none in its place.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self {
+            meter: std::mem::replace(&mut self.meter, Meter::unread()),
+            is_success: self.is_success,
+            record: self.record.take(),
+        }
+    }
+
+    /// The upstream has ended its answer, but nobody was there to hear it.
+    pub fn read_to_its_end(&mut self) {
+        if let Some(record) = &self.record
+            && let Err(error) = self.meter.end()
+        {
+            unreadable(record, &error);
+        }
+    }
+
     /// The upstream has ended its answer.
     pub fn end(&mut self) {
         let Some(mut record) = self.record.take() else {

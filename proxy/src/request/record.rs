@@ -8,25 +8,30 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use proto::{
     line::{self, Line},
     sync::{Outcome, Provider, UsageEvent},
 };
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::inspect::Asked;
 use crate::{
     endpoint::Endpoint,
-    error::Error,
+    error::{Error, Kind},
     index::AccessKey,
+    route::{
+        circuits::Permit,
+        fallback::{self, Verdict},
+    },
     telemetry::{log::Log, metrics::Metrics},
     upstream::bedrock::answer::AWS_REQUEST_ID,
     usage::{
@@ -45,8 +50,9 @@ pub struct Journal {
     pub outbox: Arc<Outbox>,
     pub log: Log,
     pub metrics: Metrics,
-    /// Set when running answers are about to be cut off.
-    terminating: AtomicBool,
+    /// Set when the time to finish is over: from then on it is this process that
+    /// ends an answer early.
+    stopping: CancellationToken,
     /// Requests that have begun and not ended.
     active: AtomicU64,
 }
@@ -63,7 +69,14 @@ pub struct Record {
     session_id: String,
     agent_id: String,
     asked: Asked,
+    /// What the user's strategy puts first.
+    preferred: Option<Provider>,
     provider: Option<Provider>,
+    /// Who was asked, or was not for what reason, and what each said; empty while
+    /// nothing has gone wrong.
+    route: String,
+    /// Of the plan's, whose answer this is: told when it breaks off.
+    permit: Option<Permit>,
     upstream_request_id: String,
     status: u16,
     first_byte: Option<Duration>,
@@ -74,12 +87,17 @@ pub struct Record {
 }
 
 impl Journal {
-    pub fn new(outbox: Arc<Outbox>, log: Log, metrics: Metrics) -> Self {
+    pub fn new(
+        outbox: Arc<Outbox>,
+        log: Log,
+        metrics: Metrics,
+        stopping: CancellationToken,
+    ) -> Self {
         Self {
             outbox,
             log,
             metrics,
-            terminating: AtomicBool::new(false),
+            stopping,
             active: AtomicU64::new(0),
         }
     }
@@ -87,11 +105,6 @@ impl Journal {
     /// Requests that are being answered.
     pub fn active(&self) -> u64 {
         self.active.load(Ordering::Relaxed)
-    }
-
-    /// From now on an answer that ends early was ended by this process.
-    pub fn terminate(&self) {
-        self.terminating.store(true, Ordering::Relaxed);
     }
 }
 
@@ -109,7 +122,10 @@ impl Record {
             session_id: id(headers, "x-claude-code-session-id"),
             agent_id: id(headers, "x-claude-code-agent-id"),
             asked: Asked::default(),
+            preferred: None,
             provider: None,
+            route: String::new(),
+            permit: None,
             upstream_request_id: String::new(),
             status: 0,
             first_byte: None,
@@ -121,6 +137,11 @@ impl Record {
 
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    pub fn request_id_header(&self) -> HeaderValue {
+        // Ours: letters and digits.
+        HeaderValue::from_str(&self.request_id).unwrap_or(HeaderValue::from_static(""))
     }
 
     /// Empty when the client named none.
@@ -145,8 +166,30 @@ impl Record {
         self.asked = asked;
     }
 
+    pub fn prefers(&mut self, provider: Provider) {
+        self.preferred = Some(provider);
+    }
+
     pub fn goes_to(&mut self, provider: Provider) {
         self.provider = Some(provider);
+    }
+
+    /// A provider has said this, or was not asked for this reason.
+    pub fn notes(&mut self, provider: Provider, what: &str) {
+        let separator = if self.route.is_empty() { "" } else { ", " };
+        for part in [separator, provider.label(), ":", what] {
+            self.route.push_str(part);
+        }
+    }
+
+    /// Who was asked and what each said, for a response header.
+    pub fn route_header(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(&self.route).ok()
+    }
+
+    /// The plan answers. When it breaks off, its circuit is told.
+    pub fn watches(&mut self, permit: Permit) {
+        self.permit = Some(permit);
     }
 
     /// The upstream begins to answer.
@@ -165,11 +208,12 @@ impl Record {
 
     /// The request ends with this error, at whoever's fault.
     pub fn failed(&mut self, error: &Error) {
-        self.outcome = Some(if error.kind.is_upstream() {
-            Outcome::UpstreamFailed
-        } else {
-            Outcome::Refused
+        self.outcome = Some(match error.kind {
+            Kind::Stopping => Outcome::Terminated,
+            kind if kind.is_upstream() => Outcome::UpstreamFailed,
+            _ => Outcome::Refused,
         });
+        self.tell_circuit(fallback::of_kind(error.kind));
         self.journal.metrics.error(error.kind);
         self.error = Some(error.chain());
     }
@@ -177,6 +221,10 @@ impl Record {
     /// What the answer said of itself. It may come more than once; the last
     /// counts.
     pub fn reads(&mut self, mut reading: Reading) {
+        if let Some(error_type) = &reading.error {
+            let status = fallback::status_of_event(error_type);
+            self.tell_circuit(fallback::of_status(status, &HeaderMap::new(), Utc::now()));
+        }
         if let Some(model) = &mut reading.model {
             cut(model);
         }
@@ -194,9 +242,22 @@ impl Record {
         self.outcome.get_or_insert(Outcome::Refused);
     }
 
+    /// The plan has failed after all.
+    fn tell_circuit(&mut self, verdict: Verdict) {
+        if let (Some(failure), Some(permit)) = (verdict.counts, self.permit.take()) {
+            permit.failed(failure, Utc::now());
+        }
+    }
+
+    /// Whether the upstream had more to say of what it charges for.
+    fn is_estimate(&self) -> bool {
+        let has_answered = (200..300).contains(&self.status) && self.first_byte.is_some();
+        self.is_metered() && has_answered && !self.reading.stopped
+    }
+
     fn outcome(&self) -> Outcome {
         self.outcome.unwrap_or_else(|| {
-            if self.journal.terminating.load(Ordering::Relaxed) {
+            if self.journal.stopping.is_cancelled() {
                 Outcome::Terminated
             } else {
                 Outcome::ClientCancelled
@@ -229,7 +290,8 @@ impl Record {
             duration_ms: milliseconds(self.started.elapsed()),
             first_byte_ms: self.first_byte.map(milliseconds),
             provider: self.provider.map(|provider| provider.label().into()),
-            is_fallback: false,
+            is_fallback: self.provider != self.preferred && self.provider.is_some(),
+            route: self.route.as_str().into(),
             model: self.asked.model.as_str().into(),
             upstream_model: self.reading.model.as_deref().unwrap_or_default().into(),
             outcome: outcome.label().into(),
@@ -240,7 +302,7 @@ impl Record {
             cache_read_tokens: tokens.cache_read_tokens,
             cache_write_5m_tokens: tokens.cache_write_5m_tokens,
             cache_write_1h_tokens: tokens.cache_write_1h_tokens,
-            is_estimate: false,
+            is_estimate: self.is_estimate(),
             session_id: self.session_id.as_str().into(),
             agent_id: self.agent_id.as_str().into(),
             error: self.error.as_deref().map(Into::into),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use proto::sync::ReportRequest;
+use chrono::Utc;
+use proto::sync::{Circuit, CircuitList, ReportRequest};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{Sync, backoff::Backoff};
@@ -22,20 +23,29 @@ pub async fn run(sync: Sync, tasks: Tasks) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut backoff = Backoff::new();
+    // The circuits that control knows of.
+    let mut known: Option<Vec<Circuit>> = None;
     loop {
         tokio::select! {
             () = tasks.stopping() => return,
-            _ = ticks.tick() => {}
+            // All of it from time to time, in case control has lost it.
+            _ = ticks.tick() => known = None,
             Ok(()) = changed.changed() => {}
             () = sync.lessons.learned() => {}
+            () = sync.circuits.changed() => {}
         }
         changed.mark_unchanged();
-        let report = report(&sync);
+        let circuits = circuits(&sync);
+        let report = report(
+            &sync,
+            (known.as_ref() != Some(&circuits)).then_some(&circuits),
+        );
         let lessons = report.lessons.len();
         let pause = match timeout(DEADLINE, sync.config().report(report)).await {
             Ok(Ok(_)) => {
                 backoff.reset();
                 sync.lessons.reported(lessons);
+                known = Some(circuits);
                 SHORTEST
             }
             Ok(Err(error)) => {
@@ -56,7 +66,14 @@ pub async fn run(sync: Sync, tasks: Tasks) {
     }
 }
 
-fn report(sync: &Sync) -> ReportRequest {
+/// Those that are not closed.
+fn circuits(sync: &Sync) -> Vec<Circuit> {
+    let now = Utc::now();
+    sync.circuits.settle(&sync.index.load(), now);
+    sync.circuits.reported(now)
+}
+
+fn report(sync: &Sync, circuits: Option<&Vec<Circuit>>) -> ReportRequest {
     let index = sync.index.load();
     let backlog = sync.outbox().backlog();
     ReportRequest {
@@ -67,6 +84,8 @@ fn report(sync: &Sync) -> ReportRequest {
         usage_dropped: backlog.dropped,
         active_streams: sync.journal.active(),
         lessons: sync.lessons.unreported(),
-        circuits: None,
+        circuits: circuits.map(|circuits| CircuitList {
+            circuits: circuits.clone(),
+        }),
     }
 }

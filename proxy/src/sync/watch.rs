@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use metrics::{counter, gauge};
 use proto::sync::{Heartbeat, Position, WatchRequest, WatchResponse, watch_response::Event};
 use tokio::time::{error::Elapsed, sleep, timeout};
@@ -140,7 +141,9 @@ fn take(
 
 fn put_in_force(sync: &Sync, index: Index) {
     sync.index.swap(index);
-    sync.lessons.settle(&sync.index.load());
+    let index = sync.index.load();
+    sync.lessons.settle(&index);
+    sync.circuits.settle(&index, Utc::now());
 }
 
 /// A heartbeat proves that the state is current, or that it has drifted.

@@ -104,6 +104,12 @@ impl Metrics {
         counter!("proxy_converse_dropped_total", "feature" => feature).increment(1);
     }
 
+    /// Another provider is asked than the user's strategy puts first, or another
+    /// one after that.
+    pub fn fallback(&self, reason: &'static str) {
+        counter!("proxy_fallbacks_total", "reason" => reason).increment(1);
+    }
+
     pub fn tap_error(&self, reason: &'static str) {
         counter!("proxy_tap_errors_total", "reason" => reason).increment(1);
     }
@@ -151,6 +157,18 @@ fn describe() {
     describe_counter!(
         "proxy_converse_dropped_total",
         "requests that lost something on their way to Converse, by feature"
+    );
+    describe_counter!(
+        "proxy_fallbacks_total",
+        "requests that moved on to another provider, by reason"
+    );
+    describe_counter!(
+        "proxy_circuit_changes_total",
+        "changes of the circuits of all access keys, by the state they led to"
+    );
+    describe_gauge!(
+        "proxy_circuits",
+        "access keys whose circuit is not closed, by state"
     );
     describe_counter!(
         "proxy_usage_dropped_total",

@@ -34,6 +34,7 @@ use aws::Aws;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use proto::sync::Provider;
+use tokio::time::timeout;
 
 use crate::{
     error::{Error, Kind},
@@ -64,10 +65,6 @@ use shape::{Shaped, shape};
 /// time something else must have been left out.
 const REPETITIONS: usize = 5;
 
-/// How long the first event of a stream is waited for before the client is told
-/// that an answer comes: below the limits of what may stand in between.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// Everything that asking Bedrock takes.
 #[derive(Debug)]
 pub struct Bedrock {
@@ -77,6 +74,8 @@ pub struct Bedrock {
     messages: Messages,
     pub lessons: Arc<Lessons>,
     signatures: Arc<Signatures>,
+    uses_role: bool,
+    first_byte_timeout: Duration,
 }
 
 /// What a client asks, and who it is.
@@ -138,7 +137,14 @@ impl Bedrock {
             messages: Messages::new(clients, origins),
             lessons: Arc::default(),
             signatures,
+            uses_role: settings.use_role,
+            first_byte_timeout: limits.first_byte_timeout,
         }
+    }
+
+    /// Whether every access key can ask it, with a credential of its own or not.
+    pub fn uses_role(&self) -> bool {
+        self.uses_role
     }
 
     /// The models that clients may ask for by a name of Anthropic's, in order.
@@ -257,11 +263,14 @@ impl Bedrock {
         }
     }
 
-    /// Sends, and waits until the answer is more than a promise.
+    /// Sends, and waits until the answer is more than a promise: a stream may
+    /// begin with a refusal.
     async fn begin(&self, asked: &Asked<'_>, shaped: &Shaped) -> Result<Answer, Error> {
         let mut answer = self.send(asked, shaped).await?;
         if let Flow::Bedrock(flow) = answer.flow {
-            answer.flow = Flow::Bedrock(flow.begun(PATIENCE).await?);
+            let begun = timeout(self.first_byte_timeout, flow.begun()).await;
+            let begun = begun.map_err(|it| Error::because(Kind::FirstByteTimeout, it))?;
+            answer.flow = Flow::Bedrock(begun?);
         }
         Ok(answer)
     }

@@ -32,7 +32,8 @@ pub struct Reading {
     pub usage: Usage,
     /// The model that answers, in its own words.
     pub model: Option<String>,
-    /// The stream has said why it stops, or that it does.
+    /// The stream has said why it stops, or that it does; or the answer was not
+    /// a stream. What was used is final.
     pub stopped: bool,
     /// The stream carried an `error` event: its type.
     pub error: Option<String>,
@@ -188,6 +189,7 @@ impl Meter {
             pieces => serde_json::from_slice(&pieces.concat()),
         }?;
         self.reading.take_message(message);
+        self.reading.stopped = true;
         Ok(true)
     }
 }
@@ -226,20 +228,9 @@ struct ErrorDetail {
     kind: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct Named {
-    #[serde(rename = "type")]
-    kind: String,
-}
-
 impl Reading {
     fn take(&mut self, event: &Event<'_>) -> Result<(), serde_json::Error> {
-        if !event.name.is_empty() {
-            return self.take_named(event.name, event.data);
-        }
-        // Some gateways leave `event:` out; the data says the same.
-        let named: Named = serde_json::from_slice(event.data)?;
-        self.take_named(named.kind.as_bytes(), event.data)
+        self.take_named(&event.kind()?, event.data)
     }
 
     fn take_named(&mut self, name: &[u8], data: &[u8]) -> Result<(), serde_json::Error> {

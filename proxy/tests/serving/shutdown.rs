@@ -6,7 +6,7 @@ use testkit::anthropic::{Gate, Reply, Simulator};
 
 use crate::support::{
     Rig,
-    client::{Answer, post},
+    client::{Answer, last_error, post},
     key, question,
 };
 
@@ -60,7 +60,8 @@ async fn what_does_not_finish_in_time_is_cut_off_and_recorded() {
     let lines = rig.lines.clone();
     let (app, control) = (rig.app, rig.control);
     app.stop().await;
-    assert!(response.into_body().collect().await.is_err());
+    let rest = response.into_body().collect().await.unwrap();
+    assert_eq!(last_error(&rest.to_bytes()), "overloaded_error");
     let event = control.event().await;
     assert_eq!(event.outcome(), Outcome::Terminated);
     assert!(event.tokens.unwrap().input_tokens > 0);

@@ -97,6 +97,7 @@ impl Rig {
             HASHER_SECRET,
             "--sync-token",
             SYNC_TOKEN,
+            "--drain-delay=0",
             "--control-url",
             &control_url,
             "--plan-api-url",

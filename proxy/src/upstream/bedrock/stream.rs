@@ -6,13 +6,11 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::Frame;
-use tokio::time::timeout;
 
 use crate::error::Error;
 
@@ -42,18 +40,14 @@ impl Flow {
     }
 
     /// Waits for the first event, so that a stream which begins with an exception
-    /// is a refusal like any other; but not longer than this, because the client
-    /// should hear that something is coming.
+    /// is a refusal like any other.
     ///
     /// # Errors
     ///
     /// The exception, or whatever the stream broke with.
-    pub async fn begun(mut self, patience: Duration) -> Result<Self, Error> {
-        let first = timeout(patience, poll_fn(|cx| self.poll_piece(cx))).await;
-        match first {
-            Ok(Some(Ok(frame))) => self.first = frame.into_data().ok(),
-            Ok(Some(Err(error))) => return Err(error),
-            Ok(None) | Err(_) => {}
+    pub async fn begun(mut self) -> Result<Self, Error> {
+        if let Some(frame) = poll_fn(|cx| self.poll_piece(cx)).await {
+            self.first = frame?.into_data().ok();
         }
         Ok(self)
     }

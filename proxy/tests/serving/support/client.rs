@@ -125,6 +125,22 @@ impl Answer {
     }
 }
 
+/// The type of the error that a stream ends in, as its last event; empty when it
+/// ends otherwise.
+pub(crate) fn last_error(stream: &[u8]) -> String {
+    let stream = std::str::from_utf8(stream).unwrap();
+    let Some(events) = stream.strip_suffix("\n\n") else {
+        return String::new();
+    };
+    let last = events.rsplit("\n\n").next().unwrap();
+    let Some(data) = last.strip_prefix("event: error\ndata: ") else {
+        return String::new();
+    };
+    let envelope: Value = serde_json::from_str(data).unwrap();
+    assert!(envelope["request_id"].is_string(), "{envelope}");
+    envelope["error"]["type"].as_str().unwrap().to_owned()
+}
+
 /// Sends bytes as they are and reads until the proxy closes.
 pub(crate) async fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();

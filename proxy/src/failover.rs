@@ -1,0 +1,230 @@
+//! Asks one provider after the other, until one of them answers.
+//!
+//! [`route`] decides who and in which order, [`fallback`] what a failure means,
+//! [`hold`] when an answer is one. Here it is only done: ask, hold, tell the
+//! circuit, go on.
+
+use std::borrow::Cow;
+
+use chrono::{TimeDelta, Utc};
+use http::{HeaderValue, StatusCode};
+use proto::sync::{Provider, RoutingStrategy};
+
+use crate::{
+    ask,
+    error::{Error, Kind},
+    refusal,
+    relay::hold::hold,
+    request::{Inquiry, record::Record, waiting::Client},
+    route::{
+        self,
+        circuit::{Admission, Failure},
+        circuits::Permit,
+        fallback::{self, Told, Verdict},
+    },
+    upstream::{Answer, Flow},
+};
+
+/// Why somebody was not asked first.
+const CIRCUIT_OPEN: &str = "circuit_open";
+
+/// A client that is told of a limit which lasts longer need not try again.
+const SOON: TimeDelta = TimeDelta::seconds(60);
+
+/// A provider that did not answer, in its own words.
+struct Failed {
+    provider: Provider,
+    result: Result<Answer, Error>,
+    verdict: Verdict,
+}
+
+/// The answer that the client gets.
+///
+/// # Errors
+///
+/// Nobody has answered, and no upstream's own answer is of use.
+pub async fn answer(
+    inquiry: &mut Inquiry,
+    record: &mut Record,
+    client: &Client,
+) -> Result<Answer, Error> {
+    let access_key = &inquiry.access_key;
+    let (strategy, has_bedrock) = {
+        let index = inquiry.proxy.index.load();
+        let has_bedrock = index.bedrock_key(&access_key.id).is_some();
+        (
+            route::strategy(index.user(&access_key.user_id)),
+            has_bedrock,
+        )
+    };
+    let has_bedrock = has_bedrock || inquiry.proxy.bedrock.uses_role();
+    let permit = permit(inquiry, strategy, has_bedrock);
+    let admission = match &permit {
+        Some(permit) => permit.admission,
+        None if inquiry.proxy.circuits.is_open(access_key) => Admission::Blocked,
+        None => Admission::Pass,
+    };
+    record.prefers(route::preferred(strategy));
+    match route::candidates(strategy, has_bedrock, admission) {
+        // There is nobody else: its answer is the truth, as it comes.
+        [Provider::Plan] => {
+            record.goes_to(Provider::Plan);
+            let headers = std::mem::take(&mut inquiry.headers);
+            let result = ask::plan(headers, inquiry, record).await;
+            if inquiry.proxy.terms.tells_route {
+                record.notes(Provider::Plan, &said(&result));
+            }
+            result
+        }
+        candidates => {
+            if let [Provider::Bedrock, Provider::Plan] = candidates {
+                record.notes(Provider::Plan, CIRCUIT_OPEN);
+                record.metrics().fallback(CIRCUIT_OPEN);
+            }
+            Box::pin(first_of(candidates, permit, inquiry, record, client)).await
+        }
+    }
+}
+
+/// Only what costs tokens counts for the circuit, and only when there is
+/// somebody else to ask.
+fn permit(inquiry: &Inquiry, strategy: RoutingStrategy, has_bedrock: bool) -> Option<Permit> {
+    let has_choice = has_bedrock && strategy != RoutingStrategy::BedrockOnly;
+    (has_choice && inquiry.endpoint.is_metered()).then(|| {
+        let circuits = &inquiry.proxy.circuits;
+        circuits.admit(&inquiry.access_key, Utc::now())
+    })
+}
+
+/// Asks the candidates, two at most, in their order.
+async fn first_of(
+    candidates: &[Provider],
+    mut permit: Option<Permit>,
+    inquiry: &Inquiry,
+    record: &mut Record,
+    client: &Client,
+) -> Result<Answer, Error> {
+    let mut failed: Option<Failed> = None;
+    for provider in candidates {
+        if let Some(before) = &failed {
+            record.metrics().fallback(before.reason());
+        }
+        let permit = permit.take_if(|_| *provider == Provider::Plan);
+        let last = match attempt(*provider, permit, inquiry, record).await {
+            Ok(answer) => return Ok(answer),
+            Err(last) => last,
+        };
+        if !last.verdict.moves_on || client.has_left() {
+            return last.result;
+        }
+        failed = Some(match failed.take() {
+            Some(before) => both_failed(before, last, record).await,
+            None => last,
+        });
+    }
+    // There is always a candidate.
+    failed.map_or_else(|| Err(Kind::NotFound.into()), |it| it.result)
+}
+
+/// Asks one provider, waits for the first content, and tells the circuit what
+/// came of it.
+async fn attempt(
+    provider: Provider,
+    permit: Option<Permit>,
+    inquiry: &Inquiry,
+    record: &mut Record,
+) -> Result<Answer, Failed> {
+    record.goes_to(provider);
+    let mut result = match provider {
+        Provider::Bedrock => Box::pin(ask::bedrock(inquiry, record)).await,
+        _ => ask::plan(inquiry.headers.clone(), inquiry, record).await,
+    };
+    if inquiry.endpoint.is_asked_of_a_model()
+        && let Ok(answer) = result
+    {
+        let limits = &inquiry.proxy.limits;
+        let silence = limits.first_byte_timeout.min(limits.idle_timeout);
+        result = hold(answer, silence).await;
+    }
+    let now = Utc::now();
+    let verdict = match &result {
+        Ok(answer) if answer.head.status.is_success() => Verdict::ANSWERED,
+        Ok(answer) => fallback::of_status(answer.head.status, &answer.head.headers, now),
+        Err(error) if provider == Provider::Plan => fallback::of_kind(error.kind),
+        Err(error) => fallback::of_bedrock(error.kind),
+    };
+    record.notes(provider, &said(&result));
+    match (result, permit) {
+        (Ok(answer), permit) if verdict == Verdict::ANSWERED => {
+            if let Some(mut permit) = permit {
+                permit.succeeded();
+                record.watches(permit);
+            }
+            Ok(answer)
+        }
+        (mut result, permit) => {
+            if let (Some(permit), Some(failure)) = (permit, verdict.counts) {
+                permit.failed(failure, now);
+            }
+            if verdict.moves_on
+                && let Ok(answer) = &mut result
+            {
+                // Its connection is free while somebody else is asked.
+                let body = answer.refusal().await;
+                answer.flow = Flow::Whole(Some(body));
+            }
+            Err(Failed {
+                provider,
+                result,
+                verdict,
+            })
+        }
+    }
+}
+
+/// Which of two failures the client gets, in our name.
+async fn both_failed(first: Failed, second: Failed, record: &mut Record) -> Failed {
+    let (plan, bedrock) = match first.provider {
+        Provider::Plan => (first, second),
+        _ => (second, first),
+    };
+    let told = match &bedrock.result {
+        Err(error) => fallback::more_useful(plan.verdict, error),
+        Ok(_) => Told::Bedrock,
+    };
+    let mut told = match told {
+        Told::Plan => plan,
+        Told::Bedrock => bedrock,
+    };
+    record.goes_to(told.provider);
+    if let Ok(answer) = &mut told.result {
+        let body = answer.refusal().await;
+        refusal::in_our_name(answer, &body, record.request_id());
+        if told.verdict.lasts_beyond(Utc::now() + SOON) {
+            let never = HeaderValue::from_static("false");
+            answer.head.headers.insert("x-should-retry", never);
+        }
+    }
+    told
+}
+
+/// What a provider said, for the log: a status, or why there is none.
+fn said(result: &Result<Answer, Error>) -> Cow<'static, str> {
+    match result {
+        Ok(answer) => answer.head.status.as_str().to_owned().into(),
+        Err(error) => error.kind.label().into(),
+    }
+}
+
+impl Failed {
+    /// The label in metrics.
+    fn reason(&self) -> &'static str {
+        match (&self.result, self.verdict.counts) {
+            (_, Some(Failure::Limit { .. })) => "usage_limit",
+            (Err(error), _) => error.kind.label(),
+            (Ok(answer), _) if answer.head.status == StatusCode::TOO_MANY_REQUESTS => "rate_limit",
+            (Ok(answer), _) if answer.head.status.is_server_error() => "server_error",
+            (Ok(_), _) => "timeout",
+        }
+    }
+}

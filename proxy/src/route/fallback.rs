@@ -1,0 +1,340 @@
+//! Which failures move on to the next provider, which count for the circuit, and
+//! which of two failures the client is told of. One table each, and pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderMap, StatusCode, header};
+
+use super::circuit::Failure;
+use crate::error::{Error, Kind};
+
+/// What follows from a failure of the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Somebody else may do better.
+    pub moves_on: bool,
+    /// None: it says nothing about the plan's health.
+    pub counts: Option<Failure>,
+}
+
+impl Verdict {
+    /// It is no failure.
+    pub const ANSWERED: Self = Self {
+        moves_on: false,
+        counts: None,
+    };
+
+    /// Whether the plan has said that it will not answer before this time.
+    pub fn lasts_beyond(self, time: DateTime<Utc>) -> bool {
+        match self.counts {
+            Some(Failure::Limit { until: named } | Failure::Ordinary { until: named }) => {
+                named.is_some_and(|it| it > time)
+            }
+            None => false,
+        }
+    }
+}
+
+/// The client is at fault, or has to know: as it is.
+const FINAL: Verdict = Verdict {
+    moves_on: false,
+    counts: None,
+};
+
+/// Not the plan's health, but no answer either.
+const UNCOUNTED: Verdict = Verdict {
+    moves_on: true,
+    counts: None,
+};
+
+fn counted(failure: Failure) -> Verdict {
+    Verdict {
+        moves_on: true,
+        counts: Some(failure),
+    }
+}
+
+/// The plan has answered with an error status.
+///
+/// | status | moves on | counts |
+/// |---|---|---|
+/// | 429 of a limit that is used up | yes | opens at once, until its reset |
+/// | 429 | yes | yes |
+/// | 408 | yes | no |
+/// | 5xx | yes | yes |
+/// | everything else, as the client's own credential refused | no | no |
+pub fn of_status(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Verdict {
+    let until = asked_again_at(headers, now);
+    match status {
+        StatusCode::TOO_MANY_REQUESTS if is_used_up(headers) => counted(Failure::Limit { until }),
+        StatusCode::REQUEST_TIMEOUT => UNCOUNTED,
+        StatusCode::TOO_MANY_REQUESTS => counted(Failure::Ordinary { until }),
+        status if status.is_server_error() => counted(Failure::Ordinary { until }),
+        _ => FINAL,
+    }
+}
+
+/// The plan could not be asked, or its answer broke before there was one.
+pub fn of_kind(kind: Kind) -> Verdict {
+    match kind {
+        Kind::Connect | Kind::FirstByteTimeout | Kind::UpstreamBroken | Kind::IdleTimeout => {
+            counted(Failure::Ordinary { until: None })
+        }
+        // The operator's to mend; the log says so.
+        Kind::OperatorCredential => UNCOUNTED,
+        _ => FINAL,
+    }
+}
+
+/// Bedrock was asked first and failed: the plan is the last resort, unless it
+/// would have to refuse the same.
+pub fn of_bedrock(kind: Kind) -> Verdict {
+    match kind {
+        Kind::MalformedBody => FINAL,
+        _ => UNCOUNTED,
+    }
+}
+
+/// The status that an `error` event stands for.
+///
+/// Source: <https://docs.anthropic.com/en/api/errors>.
+pub fn status_of_event(error_type: &str) -> StatusCode {
+    let code = match error_type {
+        "invalid_request_error" => 400,
+        "authentication_error" => 401,
+        "billing_error" => 402,
+        "permission_error" => 403,
+        "not_found_error" => 404,
+        "conflict_error" => 409,
+        "request_too_large" => 413,
+        "rate_limit_error" => 429,
+        "timeout_error" => 504,
+        "overloaded_error" => 529,
+        _ => 500,
+    };
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Whose failure the client is told of when both have failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Plan,
+    Bedrock,
+}
+
+/// The plan's answer is the truth, and the client knows what to do with it.
+/// There are two exceptions. When Bedrock says that the prompt is too long, the
+/// client can make it shorter. And when the plan will not answer for long, but
+/// Bedrock soon may, the client should try again.
+pub fn more_useful(plan: Verdict, bedrock: &Error) -> Told {
+    let plan_is_out = match plan.counts {
+        Some(failure) => matches!(failure, Failure::Limit { .. }),
+        None => true,
+    };
+    let is_too_long = |words: &str| words.starts_with("prompt is too long");
+    let fits_shorter = bedrock.wording.as_deref().is_some_and(is_too_long);
+    if fits_shorter || (plan_is_out && is_passing(bedrock.kind)) {
+        Told::Bedrock
+    } else {
+        Told::Plan
+    }
+}
+
+/// Whether the same request may well be answered in a moment.
+fn is_passing(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::BedrockThrottled
+            | Kind::BedrockOverloaded
+            | Kind::BedrockInternal
+            | Kind::BedrockTimeout
+            | Kind::SealedBedrockKey
+            | Kind::Connect
+            | Kind::FirstByteTimeout
+            | Kind::UpstreamBroken
+            | Kind::IdleTimeout
+    )
+}
+
+/// Whether this 429 is about a plan's own limit and not about this moment.
+///
+/// Source: the `anthropic-ratelimit-unified-*` headers, which the API sends to
+/// users of a plan; `status` is `allowed`, `allowed_warning` or `rejected`.
+fn is_used_up(headers: &HeaderMap) -> bool {
+    match text(headers, "anthropic-ratelimit-unified-status") {
+        Some(status) => status == "rejected",
+        None => headers.contains_key(UNIFIED_RESET),
+    }
+}
+
+const UNIFIED_RESET: &str = "anthropic-ratelimit-unified-reset";
+
+/// When the plan wants to be asked again: the later one of what it names.
+pub fn asked_again_at(headers: &HeaderMap, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let retry_after = text(headers, header::RETRY_AFTER.as_str()).and_then(|text| {
+        let seconds = text.parse().ok().and_then(TimeDelta::try_seconds);
+        let after = seconds.and_then(|it| now.checked_add_signed(it));
+        after.or_else(|| {
+            DateTime::parse_from_rfc2822(text)
+                .ok()
+                .map(|it| it.to_utc())
+        })
+    });
+    let reset = text(headers, UNIFIED_RESET).and_then(|text| {
+        let seconds = text.parse().ok();
+        let epoch = seconds.and_then(|it| DateTime::from_timestamp(it, 0));
+        epoch.or_else(|| {
+            DateTime::parse_from_rfc3339(text)
+                .ok()
+                .map(|it| it.to_utc())
+        })
+    });
+    // Absent is earlier than any time.
+    retry_after.max(reset)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_790_000_000;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(NOW + seconds, 0).unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, value.parse().unwrap())
+        });
+        pairs.collect()
+    }
+
+    fn ordinary(until: Option<i64>) -> Verdict {
+        counted(Failure::Ordinary {
+            until: until.map(at),
+        })
+    }
+
+    fn limit(until: Option<i64>) -> Verdict {
+        counted(Failure::Limit {
+            until: until.map(at),
+        })
+    }
+
+    #[test]
+    fn a_status_moves_on_or_not_and_counts_or_not() {
+        let reset = (NOW + 3600).to_string();
+        let rejected = [
+            ("anthropic-ratelimit-unified-status", "rejected"),
+            (UNIFIED_RESET, reset.as_str()),
+        ];
+        let allowed = [
+            ("anthropic-ratelimit-unified-status", "allowed_warning"),
+            (UNIFIED_RESET, reset.as_str()),
+        ];
+        for (status, named, expected) in [
+            (400, &[][..], FINAL),
+            (401, &[], FINAL),
+            (402, &[], FINAL),
+            (403, &[], FINAL),
+            (404, &[], FINAL),
+            (408, &[], UNCOUNTED),
+            (409, &[], FINAL),
+            (413, &[], FINAL),
+            (422, &[], FINAL),
+            (301, &[], FINAL),
+            (429, &[], ordinary(None)),
+            (429, &[("retry-after", "7")], ordinary(Some(7))),
+            (429, &rejected, limit(Some(3600))),
+            (429, &rejected[1..], limit(Some(3600))),
+            (429, &rejected[..1], limit(None)),
+            (429, &allowed, ordinary(Some(3600))),
+            (500, &[], ordinary(None)),
+            (501, &[], ordinary(None)),
+            (502, &[], ordinary(None)),
+            (503, &[("retry-after", "5")], ordinary(Some(5))),
+            (504, &[], ordinary(None)),
+            (529, &[], ordinary(None)),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let verdict = of_status(status, &headers(named), at(0));
+            assert_eq!(verdict, expected, "{status} {named:?}");
+        }
+    }
+
+    #[test]
+    fn times_come_in_several_forms_and_the_later_one_counts() {
+        let reset = (NOW + 60).to_string();
+        for (named, expected) in [
+            (&[("retry-after", "x")][..], None),
+            (&[("retry-after", "-1")], Some(-1)),
+            (&[("retry-after", "99999999999999999999")], None),
+            (&[("retry-after", "Mon, 21 Sep 2026 14:13:21 GMT")], Some(1)),
+            (&[("retry-after", "90"), (UNIFIED_RESET, &reset)], Some(90)),
+            (&[("retry-after", "9"), (UNIFIED_RESET, &reset)], Some(60)),
+            (&[(UNIFIED_RESET, "2026-09-21T14:13:25Z")], Some(5)),
+            (&[(UNIFIED_RESET, "soon")], None),
+        ] {
+            let found = asked_again_at(&headers(named), at(0));
+            assert_eq!(found, expected.map(at), "{named:?}");
+        }
+    }
+
+    #[test]
+    fn every_kind_has_a_verdict() {
+        for kind in Kind::ALL {
+            let verdict = of_kind(kind);
+            let is_transport = matches!(
+                kind,
+                Kind::Connect | Kind::FirstByteTimeout | Kind::UpstreamBroken | Kind::IdleTimeout
+            );
+            assert_eq!(verdict.counts.is_some(), is_transport, "{kind:?}");
+            let moves_on = is_transport || kind == Kind::OperatorCredential;
+            assert_eq!(verdict.moves_on, moves_on, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_told_what_helps_it_most() {
+        let error = |kind: Kind, words: &str| Error::from(kind).in_the_words(words);
+        let too_long = error(
+            Kind::BedrockInvalid,
+            "prompt is too long: 250000 tokens > 200000 maximum",
+        );
+        let invalid = error(Kind::BedrockInvalid, "something is invalid");
+        let throttled = Error::from(Kind::BedrockThrottled);
+        let credential = Error::from(Kind::BedrockCredential);
+        for (plan, bedrock, expected) in [
+            (limit(None), &invalid, Told::Plan),
+            (limit(None), &credential, Told::Plan),
+            (limit(None), &throttled, Told::Bedrock),
+            (limit(None), &too_long, Told::Bedrock),
+            (ordinary(None), &invalid, Told::Plan),
+            (ordinary(None), &throttled, Told::Plan),
+            (ordinary(None), &too_long, Told::Bedrock),
+            (UNCOUNTED, &throttled, Told::Bedrock),
+            (UNCOUNTED, &credential, Told::Plan),
+        ] {
+            assert_eq!(more_useful(plan, bedrock), expected, "{plan:?} {bedrock:?}");
+        }
+    }
+
+    #[test]
+    fn error_events_stand_for_their_status() {
+        for (error_type, status) in [
+            ("overloaded_error", 529),
+            ("api_error", 500),
+            ("timeout_error", 504),
+            ("rate_limit_error", 429),
+            ("invalid_request_error", 400),
+            ("never_heard_of", 500),
+        ] {
+            assert_eq!(status_of_event(error_type), status, "{error_type}");
+        }
+    }
+}
