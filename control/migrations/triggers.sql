@@ -15,6 +15,7 @@ create view synced_resources as
         user_id,
         key_hash,
         least(expires_at, rotation_expires_at) as expires_at,
+        circuit_resets,
         null::text                             as routing_strategy,
         null::uuid                             as access_key_id,
         null::text                             as region,
@@ -30,24 +31,24 @@ create view synced_resources as
 union all
     select
         'user', 2, id, revision,
-        null, null, null, routing_strategy, null, null, null, null, null, null, null, null
+        null, null, null, null, routing_strategy, null, null, null, null, null, null, null, null
     from users
     where status = 'active' and deleted_at is null
 union all
     select
         'bedrock_key', 3, id, revision,
-        null, null, null, null, access_key_id, region, sealed, sealed_for, null, null, null, null
+        null, null, null, null, null, access_key_id, region, sealed, sealed_for, null, null, null, null
     from bedrock_keys
 union all
     select
         'model_mapping', 4, id, revision,
-        null, null, null, null, null, null, null, null, claude_model, bedrock_model, bedrock_api, null
+        null, null, null, null, null, null, null, null, null, claude_model, bedrock_model, bedrock_api, null
     from model_mappings
     where is_active
 union all
     select
         'model_capability', 5, id, revision,
-        null, null, null, null, null, region, null, null, null, model, null, feature
+        null, null, null, null, null, null, region, null, null, null, model, null, feature
     from model_capabilities;
 
 -- What administrators see: deleted rows are left out here, so that no query can

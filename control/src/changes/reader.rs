@@ -239,7 +239,7 @@ fn spec(kind: Kind, row: SyncedResource) -> Option<Spec> {
             user_id: row.user_id?.to_string(),
             key_hash: row.key_hash?,
             expires_at: row.expires_at.map(timestamp),
-            circuit_resets: 0,
+            circuit_resets: row.circuit_resets?.cast_unsigned(),
         }),
         Kind::User => Spec::User(User {
             routing_strategy: RoutingStrategy::from(row.routing_strategy?).into(),

@@ -44,6 +44,7 @@ pub struct SyncedResource {
     pub user_id: Option<Uuid>,
     pub key_hash: Option<Vec<u8>>,
     pub expires_at: Option<DateTime<Utc>>,
+    pub circuit_resets: Option<i32>,
     pub routing_strategy: Option<RoutingStrategy>,
     pub access_key_id: Option<Uuid>,
     pub region: Option<String>,

@@ -40,6 +40,7 @@ diesel::table! {
         rotation_expires_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
         deleted_at -> Nullable<Timestamptz>,
+        circuit_resets -> Integer,
     }
 }
 
@@ -120,6 +121,7 @@ diesel::table! {
         session_id -> Text,
         agent_id -> Text,
         received_at -> Timestamptz,
+        is_estimate -> Bool,
     }
 }
 
@@ -150,6 +152,7 @@ diesel::table! {
         user_id -> Nullable<Uuid>,
         key_hash -> Nullable<Bytea>,
         expires_at -> Nullable<Timestamptz>,
+        circuit_resets -> Nullable<Integer>,
         routing_strategy -> Nullable<Text>,
         access_key_id -> Nullable<Uuid>,
         region -> Nullable<Text>,
@@ -178,7 +181,20 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    circuits (instance_id, access_key_id) {
+        instance_id -> Uuid,
+        access_key_id -> Uuid,
+        state -> Text,
+        cause -> Text,
+        opened_at -> Timestamptz,
+        open_until -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(access_keys, bedrock_keys);
+diesel::allow_tables_to_appear_in_same_query!(circuits, proxies);
+diesel::joinable!(circuits -> proxies (instance_id));
 
 diesel::allow_columns_to_appear_in_same_group_by_clause!(
     token_usage::model,

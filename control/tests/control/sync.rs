@@ -28,8 +28,11 @@ begin
         insert into access_keys (id, user_id, key_hash, key_prefix)
         select gen_random_uuid(), id, sha256(convert_to(gen_random_uuid()::text, 'UTF8')), 'ak_000000'
         from users order by random() limit 1 + (random() * 2)::int;
-    elsif die < 0.6 then
+    elsif die < 0.5 then
         update access_keys set expires_at = now() + random() * interval '1 day'
+        where id = (select id from access_keys order by random() limit 1);
+    elsif die < 0.6 then
+        update access_keys set circuit_resets = circuit_resets + 1
         where id = (select id from access_keys order by random() limit 1);
     elsif die < 0.75 then
         update access_keys set status = 'revoked', revoked_at = now()
@@ -102,18 +105,18 @@ async fn a_reader_of_deltas_holds_what_the_tables_hold() {
     assert!(deltas > 10, "the reader saw only {deltas} states");
     assert!(copy.position.as_ref().unwrap().revision > 100);
 
-    let keys: BTreeMap<String, (String, Vec<u8>, i64)> = client
+    let keys: BTreeMap<String, (String, Vec<u8>, i32, i64)> = client
         .query(
-            "select id::text, user_id::text, key_hash, revision from access_keys
+            "select id::text, user_id::text, key_hash, circuit_resets, revision from access_keys
              where status in ('active', 'rotating') and deleted_at is null",
             &[],
         )
         .await
         .unwrap()
         .iter()
-        .map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3))))
+        .map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3), row.get(4))))
         .collect();
-    let held: BTreeMap<String, (String, Vec<u8>, i64)> = copy
+    let held: BTreeMap<String, (String, Vec<u8>, i32, i64)> = copy
         .resources
         .values()
         .filter_map(|resource| {
@@ -122,10 +125,13 @@ async fn a_reader_of_deltas_holds_what_the_tables_hold() {
             };
             let id = resource.name.as_ref().unwrap().id.clone();
             let version = resource.version.try_into().unwrap();
-            Some((id, (key.user_id.clone(), key.key_hash.clone(), version)))
+            let resets = key.circuit_resets.try_into().unwrap();
+            let key = (key.user_id.clone(), key.key_hash.clone(), resets, version);
+            Some((id, key))
         })
         .collect();
     assert_eq!(held, keys);
+    assert!(held.values().any(|(_, _, resets, _)| *resets > 0));
     let active = client
         .query_one("select count(*) from users where status = 'active'", &[])
         .await
