@@ -66,6 +66,7 @@ pub fn validate(event: &UsageEvent) -> Result<NewUsage, Unfit> {
         cache_read_tokens: count("cache_read_tokens", tokens.cache_read_tokens)?,
         cache_write_5m_tokens: count("cache_write_5m_tokens", tokens.cache_write_5m_tokens)?,
         cache_write_1h_tokens: count("cache_write_1h_tokens", tokens.cache_write_1h_tokens)?,
+        is_estimate: event.is_estimate,
         session_id: text(&event.session_id),
         agent_id: text(&event.agent_id),
     })

@@ -43,6 +43,7 @@ pub struct NewUsage {
     pub cache_read_tokens: i64,
     pub cache_write_5m_tokens: i64,
     pub cache_write_1h_tokens: i64,
+    pub is_estimate: bool,
     pub session_id: String,
     pub agent_id: String,
 }
@@ -71,6 +72,7 @@ pub struct Usage {
     pub cache_read_tokens: i64,
     pub cache_write_5m_tokens: i64,
     pub cache_write_1h_tokens: i64,
+    pub is_estimate: bool,
     pub session_id: String,
     pub agent_id: String,
 }
@@ -135,13 +137,13 @@ pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> R
             event_id, request_id, upstream_request_id, access_key_id, user_id, started_at,
             duration_ms, first_byte_ms, provider, is_fallback, model, upstream_model, outcome,
             status, is_streaming, input_tokens, output_tokens, cache_read_tokens,
-            cache_write_5m_tokens, cache_write_1h_tokens, session_id, agent_id
+            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id
         )
         select
             event_id, request_id, upstream_request_id, known.id, user_id, started_at,
             duration_ms, first_byte_ms, provider, is_fallback, model, upstream_model, outcome,
             status, is_streaming, input_tokens, output_tokens, cache_read_tokens,
-            cache_write_5m_tokens, cache_write_1h_tokens, session_id, agent_id
+            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id
         from batch left join known on known.id = batch.access_key_id
         order by started_at, event_id
         on conflict do nothing

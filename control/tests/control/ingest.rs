@@ -32,6 +32,7 @@ async fn an_acknowledged_event_is_a_row_with_every_field() {
         access_key_id: key["id"].as_str().unwrap().to_owned(),
         user_id: user.clone(),
         is_fallback: true,
+        is_estimate: true,
         session_id: "session".to_owned(),
         agent_id: "agent".to_owned(),
         ..event()
@@ -62,6 +63,7 @@ async fn an_acknowledged_event_is_a_row_with_every_field() {
         "cache_read_tokens": 100,
         "cache_write_5m_tokens": 1_000,
         "cache_write_1h_tokens": 10_000,
+        "is_estimate": true,
         "session_id": "session",
         "agent_id": "agent",
     });
@@ -70,6 +72,40 @@ async fn an_acknowledged_event_is_a_row_with_every_field() {
     let started_at: chrono::DateTime<chrono::Utc> = started_at.parse().unwrap();
     let sent = proto::line::time(&event.started_at.unwrap()).unwrap();
     assert_eq!(started_at.timestamp_micros(), sent.timestamp_micros());
+}
+
+/// The line of the log is the other way in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logged_line_says_whether_its_tokens_are_final() {
+    let app = TestApp::start().await;
+    let line = |request_id: &str| {
+        json!({
+            "timestamp": chrono::Utc::now(),
+            "level": "INFO",
+            "message": proto::line::MESSAGE,
+            "event_id": Uuid::now_v7(),
+            "request_id": request_id,
+            "endpoint": "messages",
+            "started_at": chrono::Utc::now(),
+            "duration_ms": 5,
+            "outcome": "client_cancelled",
+            "status": 200,
+        })
+    };
+    let mut estimated = line("estimated");
+    estimated["is_estimate"] = json!(true);
+    // As a proxy before this one has logged it.
+    let events = [estimated, line("final")].map(|line| {
+        let line: proto::line::Line<'_> = serde_json::from_value(line).unwrap();
+        line.event().unwrap()
+    });
+    let mut push = Push::open(app.running.grpc_addr).await;
+    assert_eq!(push.deliver(events.to_vec()).await.unwrap(), []);
+    let usage = app.get("/admin/usage").await;
+    for row in usage.body["recent"].as_array().unwrap() {
+        assert_eq!(row["is_estimate"], row["request_id"] == "estimated");
+    }
+    assert_eq!(rows(&app).await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
