@@ -45,6 +45,7 @@ pub mod changes;
 pub mod fleet;
 pub mod grpc;
 
+pub mod circuits;
 pub mod ingest;
 pub mod lessons;
 

@@ -6,6 +6,7 @@
 pub mod access_keys;
 pub mod bedrock_keys;
 pub mod changes;
+pub mod circuits;
 mod connect;
 pub mod migrate;
 pub mod model_capabilities;

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, future, pin::Pin};
 
+use diesel_async::AsyncConnection;
 use proto::sync::{
     Heartbeat, Rejection, ReportRequest, ReportResponse, WatchRequest, WatchResponse,
     config_service_server::ConfigService, watch_response::Event,
@@ -21,9 +22,9 @@ use crate::{
         HeadWatch, Position,
         reader::{self, Next, Reader},
     },
-    lessons,
+    circuits, lessons,
     settings::Pace,
-    store::{Store, proxies},
+    store::{self, Store, proxies},
     tasks::Tasks,
     telemetry::metrics,
 };
@@ -104,6 +105,8 @@ impl ConfigService for Service {
         let caller = Caller::new(request.get_ref().node.as_ref())?;
         let address = caller::address(&request);
         let report = request.into_inner();
+        // None: as reported before.
+        let circuits = report.circuits;
         let mut connection = self.store.connection().await?;
         // First: a proxy that is not answered tells its lessons again.
         lessons::learn(&mut connection, &report.lessons).await?;
@@ -120,7 +123,16 @@ impl ConfigService for Service {
             usage_dropped: saturated(report.usage_dropped),
             active_streams: saturated(report.active_streams),
         };
-        proxies::upsert(&mut connection, &report).await?;
+        connection
+            .transaction(async |connection| {
+                // First: its row keeps another report of this proxy waiting.
+                proxies::upsert(connection, &report).await?;
+                if let Some(list) = &circuits {
+                    circuits::replace(connection, report.instance_id, &list.circuits).await?;
+                }
+                Ok::<_, store::Error>(())
+            })
+            .await?;
         Ok(Response::new(ReportResponse {}))
     }
 }

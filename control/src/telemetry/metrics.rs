@@ -20,6 +20,7 @@ const PROXIES_BEHIND: &str = "control_proxies_behind";
 const INGEST_EVENTS: &str = "control_ingest_events_total";
 const INGEST_DURATION: &str = "control_ingest_duration_seconds";
 const LESSONS: &str = "control_lessons_total";
+const CIRCUITS_IGNORED: &str = "control_circuits_ignored_total";
 const HTTP_REQUESTS: &str = "control_http_requests_total";
 const HTTP_DURATION: &str = "control_http_request_duration_seconds";
 const LOGINS: &str = "control_logins_total";
@@ -76,6 +77,11 @@ pub(super) fn describe() {
         LESSONS,
         Unit::Count,
         "What proxies have learned of Bedrock, by result: new, known, ignored"
+    );
+    describe_counter!(
+        CIRCUITS_IGNORED,
+        Unit::Count,
+        "Circuits in reports that could not be used or were too many"
     );
     describe_counter!(
         HTTP_REQUESTS,
@@ -149,6 +155,10 @@ pub fn lessons(new: u64, known: u64, ignored: u64) {
     counter!(LESSONS, "result" => "new").increment(new);
     counter!(LESSONS, "result" => "known").increment(known);
     counter!(LESSONS, "result" => "ignored").increment(ignored);
+}
+
+pub fn circuits_ignored(count: u64) {
+    counter!(CIRCUITS_IGNORED).increment(count);
 }
 
 pub fn http(method: &'static str, route: String, status: u16, duration: Duration) {
