@@ -27,7 +27,12 @@ impl Fleet {
 }
 
 pub fn is_connected(proxy: &Proxy, now: DateTime<Utc>) -> bool {
-    now - proxy.reported_at <= SILENCE
+    proxy.reported_at >= connected_since(now)
+}
+
+/// A proxy is connected when it has reported since then.
+pub fn connected_since(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - SILENCE
 }
 
 /// None when a proxy has applied nothing, or something of another history. One

@@ -7,6 +7,7 @@ mod access_keys;
 mod auth;
 mod bedrock_keys;
 mod body;
+mod circuits;
 mod console;
 mod error;
 mod head;
@@ -132,6 +133,9 @@ fn routes(config: &mut ServiceConfig<'_>) {
                 .service(bedrock_keys::register)
                 .service(bedrock_keys::read)
                 .service(bedrock_keys::delete)
+                .service(circuits::list)
+                .service(circuits::of_access_key)
+                .service(circuits::reset)
                 .service(model_mappings::list)
                 .service(model_mappings::create)
                 .service(model_mappings::read)

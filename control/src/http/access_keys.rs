@@ -16,10 +16,14 @@ use super::{
     error::{Code, Error, ErrorBody},
     users::{MAX_NAME_CHARS, found as found_user},
 };
-use crate::store::{
-    access_keys::{self, AccessKey, AccessKeyStatus, NewAccessKey},
-    bedrock_keys,
-    users::{self, UserStatus},
+use crate::{
+    fleet,
+    store::{
+        access_keys::{self, AccessKey, AccessKeyStatus, NewAccessKey},
+        bedrock_keys,
+        circuits::{self, WorstCircuit},
+        users::{self, UserStatus},
+    },
 };
 
 const DEFAULT_GRACE_SECONDS: i32 = 300;
@@ -27,14 +31,23 @@ const MAX_GRACE_SECONDS: i32 = 86_400;
 
 #[derive(Debug, Serialize, ToSchema)]
 struct AccessKeyList {
-    items: Vec<AccessKey>,
+    items: Vec<AccessKeyWithCircuit>,
+}
+
+/// A key, and whether the proxies use the plan for it.
+#[derive(Debug, Serialize, ToSchema)]
+struct AccessKeyWithCircuit {
+    #[serde(flatten)]
+    access_key: AccessKey,
+    /// Null: closed on all connected proxies.
+    circuit: Option<WorstCircuit>,
 }
 
 /// A new key.
 #[derive(Serialize, ToSchema)]
 struct IssuedAccessKey {
     #[serde(flatten)]
-    access_key: AccessKey,
+    access_key: AccessKeyWithCircuit,
     /// What the developer needs. It cannot be read again.
     #[schema(example = "ak_…")]
     raw_key: String,
@@ -76,7 +89,17 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, Error> {
     let mut connection = state.store.connection().await?;
     found_user(&mut connection, *user_id).await?;
-    let items = access_keys::of_user(&mut connection, *user_id).await?;
+    let keys = access_keys::of_user(&mut connection, *user_id).await?;
+    let ids: Vec<Uuid> = keys.iter().map(|key| key.id).collect();
+    let connected_since = fleet::connected_since(Utc::now());
+    let mut circuits = circuits::worst(&mut connection, &ids, connected_since).await?;
+    let items = keys
+        .into_iter()
+        .map(|access_key| AccessKeyWithCircuit {
+            circuit: circuits.remove(&access_key.id),
+            access_key,
+        })
+        .collect();
     Ok(HttpResponse::Ok().json(AccessKeyList { items }))
 }
 
@@ -119,7 +142,7 @@ pub(super) async fn issue(
             .await
         })
         .await?;
-    tracing::info!(%user_id, access_key_id = %issued.access_key.id, "access_key.issued");
+    tracing::info!(%user_id, access_key_id = %issued.id(), "access_key.issued");
     Ok(HttpResponse::Created().json(issued))
 }
 
@@ -204,26 +227,44 @@ pub(super) async fn rotate(
             let name = old.name.as_deref();
             let new = insert(connection, &state.hasher, old.user_id, name, old.expires_at).await?;
             // Before the old key ends, because its credential ends with it.
-            let new_id = new.access_key.id;
+            let new_id = new.id();
             bedrock_keys::carry_over(connection, old_id, new_id).await?;
             if grace_seconds == 0 {
                 access_keys::revoke(connection, old_id).await?;
             } else {
                 access_keys::retire(connection, old_id, grace_seconds).await?;
             }
-            Ok::<_, Error>(IssuedAccessKey {
-                access_key: found(connection, new_id).await?,
-                ..new
-            })
+            Ok::<_, Error>(IssuedAccessKey::new(
+                found(connection, new_id).await?,
+                new.raw_key,
+            ))
         })
         .await?;
     tracing::info!(
         access_key_id = %old_id,
-        new_access_key_id = %issued.access_key.id,
+        new_access_key_id = %issued.id(),
         grace_seconds,
         "access_key.rotated"
     );
     Ok(HttpResponse::Ok().json(issued))
+}
+
+impl IssuedAccessKey {
+    fn new(access_key: AccessKey, raw_key: String) -> Self {
+        let access_key = AccessKeyWithCircuit {
+            access_key,
+            // No proxy has met it yet.
+            circuit: None,
+        };
+        Self {
+            access_key,
+            raw_key,
+        }
+    }
+
+    fn id(&self) -> Uuid {
+        self.access_key.access_key.id
+    }
 }
 
 /// Makes a key from fresh randomness.
@@ -246,10 +287,7 @@ async fn insert(
         expires_at,
     };
     access_keys::insert(connection, &new).await?;
-    Ok(IssuedAccessKey {
-        access_key: found(connection, id).await?,
-        raw_key,
-    })
+    Ok(IssuedAccessKey::new(found(connection, id).await?, raw_key))
 }
 
 pub(super) async fn found(

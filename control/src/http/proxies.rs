@@ -10,7 +10,7 @@ use super::{State, error::Error};
 use crate::{
     changes::Position,
     fleet::{self, Fleet},
-    store::{changes, proxies},
+    store::{changes, circuits, proxies},
 };
 
 /// All proxies that have reported lately.
@@ -63,6 +63,8 @@ struct Proxy {
     /// Usage events that it had to give up.
     usage_dropped: i64,
     active_streams: i64,
+    /// Access keys whose circuit is not closed on it.
+    circuits: i64,
     reported_at: DateTime<Utc>,
 }
 
@@ -78,6 +80,7 @@ pub(super) async fn list(state: web::Data<State>) -> Result<HttpResponse, Error>
     // The head first: a proxy that reports in between is ahead, not behind.
     let head = changes::head(&mut connection).await?.position();
     let proxies = proxies::list(&mut connection).await?;
+    let circuits = circuits::counts(&mut connection).await?;
     let now = Utc::now();
     let fleet = Fleet::of(&proxies, head, now);
     let list = ProxyList {
@@ -95,14 +98,17 @@ pub(super) async fn list(state: web::Data<State>) -> Result<HttpResponse, Error>
         },
         items: proxies
             .into_iter()
-            .map(|proxy| Proxy::new(proxy, head, now))
+            .map(|proxy| {
+                let circuits = circuits.get(&proxy.instance_id).copied().unwrap_or(0);
+                Proxy::new(proxy, circuits, head, now)
+            })
             .collect(),
     };
     Ok(HttpResponse::Ok().json(list))
 }
 
 impl Proxy {
-    fn new(proxy: proxies::Proxy, head: Position, now: DateTime<Utc>) -> Self {
+    fn new(proxy: proxies::Proxy, circuits: i64, head: Position, now: DateTime<Utc>) -> Self {
         let is_connected = fleet::is_connected(&proxy, now);
         let revisions_behind = fleet::revisions_behind(&proxy, head);
         Self {
@@ -119,6 +125,7 @@ impl Proxy {
             usage_pending: proxy.usage_pending,
             usage_dropped: proxy.usage_dropped,
             active_streams: proxy.active_streams,
+            circuits,
             reported_at: proxy.reported_at,
         }
     }

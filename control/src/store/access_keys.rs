@@ -136,6 +136,15 @@ pub async fn revoke(connection: &mut AsyncPgConnection, id: Uuid) -> Result<()> 
     Ok(())
 }
 
+/// Tells proxies to forget the key's circuit, which closes it.
+pub async fn reset_circuit(connection: &mut AsyncPgConnection, id: Uuid) -> Result<()> {
+    diesel::update(access_keys::table.find(id))
+        .set(access_keys::circuit_resets.eq(access_keys::circuit_resets + 1))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// The number of keys that were not revoked before.
 pub async fn revoke_all_of_user(
     connection: &mut AsyncPgConnection,

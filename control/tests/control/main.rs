@@ -11,6 +11,7 @@ mod access_keys;
 mod authorisation;
 mod aws;
 mod bedrock_keys;
+mod circuits;
 mod database_away;
 mod database_tls;
 mod errors;

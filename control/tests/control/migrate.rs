@@ -10,6 +10,9 @@ use crate::support::{
     settings, sql,
 };
 
+const BEDROCK_DOWN: &str = include_str!("../../migrations/2026-11-20-100000_bedrock/down.sql");
+const FAILOVER_DOWN: &str = include_str!("../../migrations/2026-11-20-200000_failover/down.sql");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn migrating_again_changes_nothing() {
     let database = Database::create().await.unwrap();
@@ -128,11 +131,11 @@ async fn a_database_without_bedrock_is_brought_to_this_version() {
     let url = database.url().parse().unwrap();
     migrate(&url).await.unwrap();
     let client = sql(database.url()).await;
-    let down = include_str!("../../migrations/2026-11-20-100000_bedrock/down.sql");
-    client.batch_execute(down).await.unwrap();
+    client.batch_execute(FAILOVER_DOWN).await.unwrap();
+    client.batch_execute(BEDROCK_DOWN).await.unwrap();
     client
         .batch_execute(
-            "delete from __diesel_schema_migrations where version = '20261120100000';
+            "delete from __diesel_schema_migrations where version >= '20261120100000';
              insert into users (id, name) values (gen_random_uuid(), 'Ada')",
         )
         .await
@@ -161,4 +164,54 @@ async fn a_database_without_bedrock_is_brought_to_this_version() {
     app.user("Grace").await;
     copy.advance().await;
     assert_eq!(copy.made(), 2);
+}
+
+/// With usage of its own, and a proxy that holds everything already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_failover_is_brought_to_this_version() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let key = app.access_key(&user).await;
+    let key_id = key["id"].as_str().unwrap();
+    let mut push = Push::open(app.running.grpc_addr).await;
+    push.deliver(vec![event()]).await.unwrap();
+    let mut copy = Copy::new(app.running.grpc_addr).await;
+    copy.watch().await;
+    copy.advance().await;
+    drop(push);
+    let TestApp {
+        running, database, ..
+    } = app;
+    assert!(running.shutdown().await);
+    let client = sql(database.url()).await;
+    client.batch_execute(FAILOVER_DOWN).await.unwrap();
+    client
+        .batch_execute("delete from __diesel_schema_migrations where version = '20261120200000'")
+        .await
+        .unwrap();
+
+    let running = control::app::App::start(settings(database.url()))
+        .await
+        .unwrap();
+    eventually(running.ready()).await;
+    let held = copy;
+    let mut copy = Copy::new(running.grpc_addr).await;
+    copy.position = held.position;
+    copy.resources = held.resources;
+    // It goes on from where it is: what it holds has not changed.
+    copy.watch().await;
+    let first = copy.advance().await;
+    assert!(matches!(first, Event::Heartbeat(_)), "{first:?}");
+
+    let app = TestApp::signed_in(running, database).await;
+    let usage = app.get("/admin/usage").await;
+    assert_eq!(usage.body["recent"][0]["is_estimate"], false);
+    let path = format!("/admin/access-keys/{key_id}/circuit/reset");
+    let reset = app.post(&path, serde_json::Value::Null).await;
+    assert_eq!(reset.status, 204);
+    let change = copy.advance().await;
+    assert!(matches!(change, Event::Delta(_)), "{change:?}");
+    let mut push = Push::open(app.running.grpc_addr).await;
+    push.deliver(vec![event()]).await.unwrap();
+    assert_eq!(app.get("/admin/usage").await.body["totals"]["requests"], 2);
 }

@@ -71,6 +71,15 @@ impl Admin {
         self.call(Method::DELETE, &path, None).await.map(drop)
     }
 
+    /// Closes an access key's circuit on every proxy.
+    ///
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn reset_circuit(&self, access_key_id: &str) -> Result<()> {
+        let path = format!("/admin/access-keys/{access_key_id}/circuit/reset");
+        self.call(Method::POST, &path, None).await.map(drop)
+    }
+
     /// Gives an access key a credential for Bedrock, in place of any it has.
     ///
     /// # Errors
