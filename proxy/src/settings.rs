@@ -292,7 +292,7 @@ pub struct Limits {
 pub struct Circuit {
     /// Failures of the plan after which an access key's circuit opens: its
     /// requests go to Bedrock first.
-    #[arg(long = "circuit-failure-threshold", env = "PROXY_CIRCUIT_FAILURE_THRESHOLD", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long = "circuit-failure-threshold", env = "PROXY_CIRCUIT_FAILURE_THRESHOLD", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub failure_threshold: u32,
 
     /// Seconds within which these failures have to happen.

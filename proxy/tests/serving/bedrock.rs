@@ -25,29 +25,6 @@ async fn ask(rig: &Rig, body: &Value) -> Answer {
     rig.client().await.post(&messages(), body).await
 }
 
-/// Event names and data of a stream.
-fn events(answer: &Answer) -> Vec<(String, Value)> {
-    let text = std::str::from_utf8(&answer.body).unwrap();
-    assert!(text.ends_with("\n\n"), "{text}");
-    text.split_terminator("\n\n")
-        .map(|event| {
-            let (name, data) = event.split_once('\n').unwrap();
-            let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
-            (name.strip_prefix("event: ").unwrap().to_owned(), data)
-        })
-        .collect()
-}
-
-fn names(answer: &Answer) -> Vec<String> {
-    events(answer).into_iter().map(|(name, _)| name).collect()
-}
-
-fn text(answer: &Answer) -> String {
-    let deltas = events(answer).into_iter();
-    let texts = deltas.filter_map(|(_, data)| Some(data["delta"]["text"].as_str()?.to_owned()));
-    texts.collect()
-}
-
 #[tokio::test]
 async fn a_stream_is_answered_in_the_apis_own_events() {
     let BedrockRig { rig, bedrock } = BedrockRig::start().await;
@@ -58,10 +35,10 @@ async fn a_stream_is_answered_in_the_apis_own_events() {
         answer.headers["content-type"],
         "text/event-stream; charset=utf-8"
     );
-    let names = names(&answer);
+    let names = answer.names();
     assert_eq!(names.first().unwrap(), "message_start");
     assert_eq!(names.last().unwrap(), "message_stop");
-    assert_eq!(text(&answer), "one two three");
+    assert_eq!(answer.text(), "one two three");
     let body = String::from_utf8_lossy(&answer.body);
     assert!(!body.contains("amazon-bedrock-invocationMetrics"), "{body}");
 
@@ -122,7 +99,7 @@ async fn key_pairs_sign_and_a_rotated_key_keeps_its_credential() {
                 BedrockRig::with(&["--bedrock-api", api], resources).await;
             let answer = ask(&rig, &question(true)).await;
             assert_eq!(answer.status, 200, "{api}: {answer:?}");
-            assert_eq!(names(&answer).last().unwrap(), "message_stop");
+            assert_eq!(answer.names().last().unwrap(), "message_stop");
             assert_eq!(bedrock.received().len(), 1);
         }
     }
@@ -287,7 +264,7 @@ async fn a_malformed_answer_of_converse_is_an_error_and_a_whole_one_stays_as_it_
     assert_eq!(answer.error_type(), "api_error");
 
     bedrock.script().then(used("malformed_tool_use"));
-    let events = events(&ask(&rig, &question(true)).await);
+    let events = ask(&rig, &question(true)).await.events();
     let (last, data) = events.last().unwrap();
     assert_eq!(
         (last.as_str(), &data["error"]["type"]),
@@ -321,7 +298,7 @@ async fn a_stream_that_breaks_ends_in_an_error_event() {
         let reply = Reply::text("one two three").ending(At::Events(3), how.clone());
         bedrock.script().then(reply);
         let answer = ask(&rig, &question(true)).await;
-        let events = events(&answer);
+        let events = answer.events();
         let (last, data) = events.last().unwrap();
         assert_eq!(
             (last.as_str(), data["error"]["type"].as_str().unwrap()),
@@ -602,13 +579,13 @@ async fn what_comes_behind_a_complete_answer_does_not_spoil_it() {
     let BedrockRig { rig, bedrock } = BedrockRig::start().await;
     let whole = Reply::text("one").tokens(Usage::default());
     bedrock.script().then(whole.clone());
-    let events = events(&ask(&rig, &question(true)).await).len();
+    let events = ask(&rig, &question(true)).await.events().len();
     let late = How::Error(Exception::InternalServer.into());
     bedrock
         .script()
         .then(whole.ending(At::Events(events), late));
     let answer = ask(&rig, &question(true)).await;
-    assert_eq!(names(&answer).last().unwrap(), "message_stop");
+    assert_eq!(answer.names().last().unwrap(), "message_stop");
     let events = rig.control.events(2).await;
     assert_eq!(events[1].outcome(), proto::sync::Outcome::Complete);
 }

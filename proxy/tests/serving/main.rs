@@ -5,6 +5,8 @@
 
 mod access;
 mod bedrock;
+mod circuit;
+mod failover;
 mod input;
 mod recorded;
 mod relay;

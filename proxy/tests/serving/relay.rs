@@ -393,6 +393,27 @@ async fn silence_within_an_answer_ends_it() {
 }
 
 #[tokio::test]
+async fn pings_fill_silence_between_events_only() {
+    let rig = Rig::with(Simulator::start().await.unwrap(), &["--ping-interval=1"]).await;
+    // In the midst of the second event.
+    let reply = Reply::text("one two three").ending(At::Bytes(500), How::Silence);
+    rig.simulator.script().then(reply.writes(Writes::Bytes(1)));
+    let mut client = rig.client().await;
+    let mut response = client.open(post(&messages(), &question(true))).await;
+    let mut seen = String::new();
+    while !seen.contains("event: ping") {
+        let frame = response.frame().await.unwrap().unwrap();
+        seen.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        assert!(seen.ends_with("\n\n"), "{seen}");
+    }
+    let events: Vec<&str> = seen
+        .lines()
+        .filter(|it| it.starts_with("event: "))
+        .collect();
+    assert_eq!(events, ["event: message_start", "event: ping"]);
+}
+
+#[tokio::test]
 async fn an_upstream_that_is_away_or_silent_is_said_in_the_envelope() {
     let settings = ["--first-byte-timeout=1", "--connect-timeout=1"];
     let rig = Rig::with(Simulator::start().await.unwrap(), &settings).await;

@@ -1,12 +1,13 @@
 //! Told to stop, the proxy finishes what runs and delivers what it counted.
 
-use http_body_util::BodyExt;
+use http::Request;
+use http_body_util::{BodyExt, Full};
 use proto::sync::Outcome;
 use testkit::anthropic::{Gate, Reply, Simulator};
 
 use crate::support::{
     Rig,
-    client::{Answer, last_error, post},
+    client::{Answer, Client, last_error, post},
     key, question,
 };
 
@@ -81,4 +82,57 @@ async fn idle_connections_do_not_delay_the_end() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn new_connections_are_served_until_the_balancer_has_noticed() {
+    let settings = ["--drain-delay=100"];
+    let rig = Rig::with(Simulator::start().await.unwrap(), &settings).await;
+    let (addr, app) = (rig.app.listen_addr, rig.app);
+    let noticed = async {
+        loop {
+            let mut balancer = Client::connect(addr).await;
+            let request = Request::get("/health").body(Full::default()).unwrap();
+            if balancer.send(request).await.status == 503 {
+                break;
+            }
+        }
+        let mut late = Client::connect(addr).await;
+        let answer = late.post(&messages(), &question(true)).await;
+        assert_eq!(answer.names().last().unwrap(), "message_stop");
+    };
+    tokio::select! {
+        () = app.stop() => panic!("it should wait"),
+        () = noticed => {}
+    }
+}
+
+#[tokio::test]
+async fn who_still_waits_at_the_end_is_told_to_try_again() {
+    let settings = ["--drain-timeout=1"];
+    let rig = Rig::with(Simulator::start().await.unwrap(), &settings).await;
+    let gate = Gate::closed();
+    let reply = Reply::answer().head_gate(&gate);
+    rig.simulator.script().always(reply);
+    let mut clients = (rig.client().await, rig.client().await);
+    let (path, streaming, whole) = (messages(), question(true), question(false));
+    let simulator = &rig.simulator;
+    let app = rig.app;
+    let stop = async {
+        simulator.until(|it| it.requests == 2).await;
+        app.stop().await;
+    };
+    let (first, second, ()) = tokio::join!(
+        clients.0.post(&path, &streaming),
+        clients.1.post(&path, &whole),
+        stop
+    );
+    for answer in [first, second] {
+        assert_eq!(answer.status, 529);
+        assert_eq!(answer.error_type(), "overloaded_error");
+    }
+    for event in rig.control.events(2).await {
+        assert_eq!(event.outcome(), Outcome::Terminated);
+        assert_eq!(event.status, 529);
+    }
 }

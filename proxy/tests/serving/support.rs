@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use proto::access_key::{self, Hasher};
 use proxy::{
@@ -103,7 +103,10 @@ impl Rig {
             "--plan-api-url",
             &url,
         ];
-        let settings = Settings::parse_from(usual.iter().chain(settings));
+        // The test's own come last and win.
+        let command = Settings::command().args_override_self(true);
+        let settings = command.get_matches_from(usual.iter().chain(settings));
+        let settings = Settings::from_arg_matches(&settings).unwrap();
         let lines = Lines::default();
         let (log, guard) = Log::to(lines.clone(), LogFormat::Json).unwrap();
         let metrics = PrometheusBuilder::new().build_recorder().handle();

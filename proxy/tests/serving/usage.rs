@@ -3,9 +3,9 @@
 use http_body_util::BodyExt;
 use proto::sync::{Outcome, Provider, Tokens, UsageEvent};
 use serde_json::Value;
-use testkit::anthropic::{At, Gate, How, Reply, Usage, UsageIn};
+use testkit::anthropic::{At, Gate, How, Reply, Simulator, Usage, UsageIn};
 
-use crate::support::{KEY_ID, Rig, USER, client::post, key, question};
+use crate::support::{KEY_ID, Rig, USER, bedrock::BedrockRig, client::post, key, question};
 
 fn messages() -> String {
     format!("/ak/{}/v1/messages?beta=true", key())
@@ -127,7 +127,8 @@ fn event_of(line: &Value) -> UsageEvent {
 
 #[tokio::test]
 async fn usage_is_counted_when_the_client_leaves() {
-    let rig = Rig::start().await;
+    let settings = ["--disconnect-drain=0"];
+    let rig = Rig::with(Simulator::start().await.unwrap(), &settings).await;
     let gate = Gate::closed();
     let reply = Reply::text("one two three four five")
         .tokens(USED)
@@ -146,8 +147,77 @@ async fn usage_is_counted_when_the_client_leaves() {
     let counted = event.tokens.unwrap();
     assert_eq!(counted.input_tokens, USED.input_tokens);
     assert_eq!(counted.cache_read_tokens, USED.cache_read_tokens);
+    assert!(event.is_estimate);
     // The upstream is not kept busy for nobody.
     rig.simulator.until(|it| it.answers_abandoned == 1).await;
+}
+
+#[tokio::test]
+async fn an_abandoned_answer_is_read_on_and_billed_exactly() {
+    let rig = Rig::start().await;
+    for is_streaming in [true, false] {
+        let gate = Gate::closed();
+        let reply = Reply::text("one two three").tokens(USED).gate(&gate);
+        rig.simulator.script().then(reply);
+        let mut client = rig.client().await;
+        let question = question(is_streaming);
+        let asked = client.try_open(post(&messages(), &question));
+        if is_streaming {
+            gate.release(3);
+            drop(asked.await.unwrap());
+        } else {
+            tokio::select! {
+                _ = asked => {}
+                _ = rig.simulator.until(|it| it.requests == 2) => {}
+            }
+        }
+        drop(client);
+        gate.open();
+    }
+    for event in rig.control.events(2).await {
+        assert_eq!(event.outcome(), Outcome::ClientCancelled);
+        let tokens = event.tokens.unwrap();
+        assert_eq!(tokens.output_tokens, USED.output_tokens);
+        assert!(!event.is_estimate);
+    }
+}
+
+#[tokio::test]
+async fn an_abandoned_answer_is_not_read_on_for_long() {
+    let settings = ["--disconnect-drain=1"];
+    let rig = Rig::with(Simulator::start().await.unwrap(), &settings).await;
+    let gate = Gate::closed();
+    gate.release(3);
+    let reply = Reply::text("one two").tokens(USED).gate(&gate);
+    rig.simulator.script().then(reply);
+    let mut client = rig.client().await;
+    drop(client.open(post(&messages(), &question(true))).await);
+    drop(client);
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::ClientCancelled);
+    assert!(event.is_estimate);
+    assert_eq!(event.tokens.unwrap().input_tokens, USED.input_tokens);
+    rig.simulator.until(|it| it.connections_open == 0).await;
+}
+
+/// The client has left: what it would have cost is not spent.
+#[tokio::test]
+async fn nobody_else_is_asked_for_a_client_that_has_left() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&[]).await;
+    let gate = Gate::closed();
+    let reply = Reply::error(529).head_gate(&gate);
+    rig.simulator.script().then(reply);
+    {
+        let mut client = rig.client().await;
+        tokio::select! {
+            _ = client.try_open(post(&messages(), &question(true))) => panic!("nobody answers"),
+            _ = rig.simulator.until(|it| it.requests == 1) => {}
+        }
+    }
+    gate.open();
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::ClientCancelled);
+    assert_eq!(bedrock.counts().requests, 0);
 }
 
 #[tokio::test]

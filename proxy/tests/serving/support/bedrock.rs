@@ -15,7 +15,7 @@ use testkit::{
 
 use super::{
     KEY_ID, Rig, USER,
-    control::{access_key, name},
+    control::{self, access_key, name},
     key,
 };
 
@@ -40,8 +40,24 @@ impl BedrockRig {
         .await
     }
 
-    /// With these settings and these resources besides user and access key.
-    pub(crate) async fn with(settings: &[&str], resources: Vec<Resource>) -> Self {
+    /// With a user who is answered by the plan first, and can be by Bedrock.
+    pub(crate) async fn plan_first(settings: &[&str]) -> Self {
+        let resources = vec![
+            mapping(CLAUDE, PROFILE, None),
+            bedrock_key(&api_key(), 1),
+            control::user(1),
+        ];
+        Self::of(settings, resources).await
+    }
+
+    /// With these settings and these resources besides access key and a user who
+    /// is answered by Bedrock only.
+    pub(crate) async fn with(settings: &[&str], mut resources: Vec<Resource>) -> Self {
+        resources.push(bedrock_user(1));
+        Self::of(settings, resources).await
+    }
+
+    async fn of(settings: &[&str], resources: Vec<Resource>) -> Self {
         let bedrock = Simulator::start().await.unwrap();
         let url = bedrock.url();
         let usual = [
@@ -54,7 +70,7 @@ impl BedrockRig {
         let anthropic = anthropic::Simulator::start().await.unwrap();
         let mut rig = Rig::unready(anthropic, &settings).await;
         let mut watch = rig.control.watched().await;
-        let known = [bedrock_user(1), access_key(KEY_ID, &key(), 1)];
+        let known = [access_key(KEY_ID, &key(), 1)];
         watch
             .snapshot(1, known.into_iter().chain(resources).collect())
             .await;
@@ -62,6 +78,20 @@ impl BedrockRig {
         rig.control.applied(1).await;
         Self { rig, bedrock }
     }
+}
+
+/// An administrator resets the circuit for the so-many-th time.
+pub(crate) async fn reset_circuit(rig: &mut Rig, times: u32) {
+    let mut resource = access_key(KEY_ID, &key(), u64::from(times) + 1);
+    if let Some(Spec::AccessKey(access_key)) = &mut resource.spec {
+        access_key.circuit_resets = times;
+    }
+    let before = u64::from(times);
+    let watch = rig.control.watch();
+    watch
+        .delta(before, before + 1, vec![resource], vec![])
+        .await;
+    rig.control.applied(before + 1).await;
 }
 
 pub(crate) fn api_key() -> BedrockCredential {

@@ -116,6 +116,30 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    /// Event names and data of a stream.
+    pub(crate) fn events(&self) -> Vec<(String, Value)> {
+        let text = std::str::from_utf8(&self.body).unwrap();
+        assert!(text.ends_with("\n\n"), "{text}");
+        text.split_terminator("\n\n")
+            .map(|event| {
+                let (name, data) = event.split_once('\n').unwrap();
+                let data = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+                (name.strip_prefix("event: ").unwrap().to_owned(), data)
+            })
+            .collect()
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.events().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// The text of a stream.
+    pub(crate) fn text(&self) -> String {
+        let deltas = self.events().into_iter();
+        let texts = deltas.filter_map(|(_, data)| Some(data["delta"]["text"].as_str()?.to_owned()));
+        texts.collect()
+    }
+
     /// The type of an error in the API's envelope.
     pub(crate) fn error_type(&self) -> String {
         let json = self.json();
