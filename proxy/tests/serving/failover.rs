@@ -155,7 +155,7 @@ async fn what_the_plan_fails_before_its_content_bedrock_answers() {
             assert_eq!(bedrock.counts().requests, asked, "{name}");
         }
     }
-    for event in rig.control.events(asked as usize).await {
+    for event in rig.control.events(usize::try_from(asked).unwrap()).await {
         assert_eq!(event.provider(), Provider::Bedrock);
         assert_eq!(event.outcome(), Outcome::Complete);
         assert!(event.is_fallback && !event.is_estimate);
