@@ -5,9 +5,10 @@
 //!
 //! [`ingress`] accepts a connection. [`request::handle`] leads a request through
 //! its phases: [`endpoint`] tells what is asked, [`authenticate`] by whom,
-//! [`request::body`] receives the body, [`request::inspect`] looks at it,
-//! [`route`] settles where it goes and with whose credential, [`upstream`] asks.
-//! [`relay`] hands the answer on as it comes while its tap looks; [`usage`]
+//! [`request::body`] receives the body, [`request::inspect`] looks at it.
+//! [`request::waiting`] keeps the client company while [`failover`] finds
+//! somebody who answers: [`route`] decides who, in which order and with whose
+//! credential, [`ask`] and [`upstream`] ask. [`relay`] hands the answer on as it comes while its tap looks; [`usage`]
 //! counts, and keeps the event until control has it. [`refusal`] answers what
 //! fails on the way.
 //!
