@@ -299,21 +299,36 @@ impl Said {
     }
 }
 
-/// The error type of the Messages API for a status.
+/// What the Messages API calls its error statuses.
 ///
 /// Source: <https://docs.anthropic.com/en/api/errors>.
+const TYPES: [(u16, &str); 11] = [
+    (400, "invalid_request_error"),
+    (401, "authentication_error"),
+    (402, "billing_error"),
+    (403, "permission_error"),
+    (404, "not_found_error"),
+    (409, "conflict_error"),
+    (413, "request_too_large"),
+    (429, "rate_limit_error"),
+    (500, "api_error"),
+    (504, "timeout_error"),
+    (529, "overloaded_error"),
+];
+
+/// The status that an `error` event of this type stands for.
+pub fn status_of(error_type: &str) -> StatusCode {
+    let found = TYPES.iter().find(|(_, it)| *it == error_type);
+    let status = found.and_then(|(code, _)| StatusCode::from_u16(*code).ok());
+    status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
 fn type_of(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => "authentication_error",
-        402 => "billing_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        504 => "timeout_error",
-        529 => "overloaded_error",
-        400..=499 => "invalid_request_error",
-        _ => "api_error",
+    let found = TYPES.iter().find(|(code, _)| *code == status.as_u16());
+    match found {
+        Some((_, error_type)) => error_type,
+        None if status.is_client_error() => "invalid_request_error",
+        None => "api_error",
     }
 }
 
@@ -378,6 +393,18 @@ mod tests {
             ];
             assert!(known.contains(&body["error"]["type"].as_str().unwrap()));
         }
+    }
+
+    #[test]
+    fn error_events_stand_for_their_status() {
+        for (code, error_type) in TYPES {
+            assert_eq!(status_of(error_type), code);
+            assert_eq!(type_of(status_of(error_type)), error_type);
+        }
+        assert_eq!(status_of("never_heard_of"), 500);
+        assert_eq!(type_of(StatusCode::BAD_GATEWAY), "api_error");
+        let teapot = StatusCode::IM_A_TEAPOT;
+        assert_eq!(type_of(teapot), "invalid_request_error");
     }
 
     #[test]

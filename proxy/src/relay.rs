@@ -15,6 +15,7 @@
 pub mod abandoned;
 pub mod decode;
 pub mod events;
+pub mod form;
 pub mod hold;
 pub mod silence;
 pub mod sse;
@@ -28,7 +29,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header, response};
+use http::{Response, header, response};
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,7 @@ use crate::{
 use abandoned::{Abandoned, read_on};
 use decode::Decoder;
 use events::Events;
+use form::Form;
 use silence::Silence;
 use tap::Tap;
 
@@ -126,8 +128,10 @@ impl Relay {
         terms: &Arc<Terms>,
     ) -> Response<ClientBody> {
         let Answer { mut head, flow } = answer;
-        if head.headers.contains_key(header::TRANSFER_ENCODING) {
-            // It overrides the length, which would cut the body for the client.
+        let is_chunked = head.headers.contains_key(header::TRANSFER_ENCODING);
+        if is_chunked || is_event_stream(&head) {
+            // The encoding overrides the length, which would cut the body for the
+            // client; and a stream may get events of ours.
             head.headers.remove(header::CONTENT_LENGTH);
         }
         strip_hop_by_hop(&mut head.headers);
@@ -141,9 +145,8 @@ impl Relay {
     /// The rest of a stream that was promised already, without any compression.
     pub fn promised(answer: Answer, record: Record, stopping: Signal, terms: &Arc<Terms>) -> Self {
         let Answer { mut head, flow } = answer;
-        let coding = head.headers.remove(header::CONTENT_ENCODING);
-        let coding = coding.as_ref().and_then(|it| it.to_str().ok());
-        let decoder = Decoder::of(coding.unwrap_or_default()).ok().flatten();
+        let decoder = Decoder::of(form::coding(&head.headers)).ok().flatten();
+        head.headers.remove(header::CONTENT_ENCODING);
         let mut relay = Self::new(&head, flow, record, stopping, terms);
         relay.decoder = decoder;
         relay
@@ -156,7 +159,8 @@ impl Relay {
         stopping: Signal,
         terms: &Arc<Terms>,
     ) -> Self {
-        let is_readable = head.status.is_success() && is_plain_event_stream(&head.headers);
+        let is_plain = form::coding(&head.headers).is_empty();
+        let is_readable = is_plain && is_event_stream(head);
         let mut relay = Self {
             request_id: record.request_id().into(),
             tap: Tap::new(head, record),
@@ -297,6 +301,14 @@ impl Relay {
         events.map_or_else(Bytes::new, Events::take_rest)
     }
 
+    fn size_hint(&self) -> SizeHint {
+        match self.events {
+            // It may get events of ours.
+            Some(_) => SizeHint::default(),
+            None => self.flow.size_hint(),
+        }
+    }
+
     fn is_end(&self) -> bool {
         self.is_over || (self.flow.is_end() && self.broken.is_none())
     }
@@ -314,13 +326,8 @@ impl Drop for Relay {
     }
 }
 
-fn is_plain_event_stream(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map_or(&[][..], HeaderValue::as_bytes);
-    const EVENT_STREAM: &[u8] = b"text/event-stream";
-    let content_type = text(header::CONTENT_TYPE).get(..EVENT_STREAM.len());
-    let coding = text(header::CONTENT_ENCODING);
-    content_type.is_some_and(|it| it.eq_ignore_ascii_case(EVENT_STREAM))
-        && (coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+pub fn is_event_stream(head: &response::Parts) -> bool {
+    head.status.is_success() && Form::of(&head.headers) == Form::Stream
 }
 
 impl Pings {
@@ -384,7 +391,7 @@ impl Body for ClientBody {
             Self::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Self::Relay(relay) => relay.flow.size_hint(),
+            Self::Relay(relay) => relay.size_hint(),
             Self::Waiting(_) => SizeHint::default(),
         }
     }

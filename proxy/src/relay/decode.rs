@@ -8,7 +8,9 @@
 use std::{fmt, io, io::Write};
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::HeaderMap;
+
+use super::form;
 
 /// More than this out of one piece of an answer is an attack, not text.
 const MAX_DECODED_BYTES: usize = 16 << 20;
@@ -74,9 +76,7 @@ impl Decoder {
 ///
 /// As [`Decoder::of`] and [`Decoder::push`].
 pub fn whole(headers: &HeaderMap, body: &Bytes) -> io::Result<Bytes> {
-    let coding = headers.get(header::CONTENT_ENCODING);
-    let coding = coding.and_then(|it| it.to_str().ok()).unwrap_or_default();
-    match Decoder::of(coding)? {
+    match Decoder::of(form::coding(headers))? {
         Some(mut decoder) => decoder.push(body).map(Bytes::from),
         None => Ok(body.clone()),
     }

@@ -7,31 +7,24 @@
 use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
 use serde::de::IgnoredAny;
 use tokio::time::timeout;
 
 use super::{
     decode::{self, Decoder},
+    form::{self, Form},
     sse::{Event, Splitter},
 };
 use crate::{
     error::{Error, Kind},
-    route::fallback,
+    refusal,
     upstream::{Answer, Flow},
 };
 
 /// What comes before the content is a few hundred bytes, and an answer that is
 /// no stream a few hundred thousand. What is longer goes on.
 const MAX_HELD_BYTES: usize = 1 << 20;
-
-/// What an answer's body is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Stream,
-    Json,
-    Other,
-}
 
 /// What has been found in a stream.
 #[derive(Debug, Default)]
@@ -66,9 +59,7 @@ pub async fn hold(answer: Answer, silence: Duration) -> Result<Answer, Error> {
     if !answer.head.status.is_success() {
         return Ok(answer);
     }
-    let coding = answer.head.headers.get(header::CONTENT_ENCODING);
-    let coding = coding.and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let Ok(decoder) = Decoder::of(coding) else {
+    let Ok(decoder) = Decoder::of(form::coding(&answer.head.headers)) else {
         // The client will know what it has asked for.
         return Ok(answer);
     };
@@ -195,7 +186,7 @@ impl Refused {
     }
 
     fn answer(self, mut answer: Answer) -> Answer {
-        answer.head.status = fallback::status_of_event(&self.kind);
+        answer.head.status = refusal::status_of(&self.kind);
         let headers = &mut answer.head.headers;
         headers.remove(header::CONTENT_ENCODING);
         headers.remove(header::CONTENT_LENGTH);
@@ -230,23 +221,5 @@ impl Held {
     fn before(self, mut answer: Answer) -> Answer {
         answer.flow = answer.flow.resumed(self.whole());
         answer
-    }
-}
-
-impl Form {
-    fn of(headers: &HeaderMap) -> Self {
-        let content_type = headers.get(header::CONTENT_TYPE);
-        let content_type = content_type.map_or(&[][..], HeaderValue::as_bytes);
-        let begins_with = |name: &[u8]| {
-            let start = content_type.get(..name.len());
-            start.is_some_and(|it| it.eq_ignore_ascii_case(name))
-        };
-        if begins_with(b"text/event-stream") {
-            Self::Stream
-        } else if begins_with(b"application/json") {
-            Self::Json
-        } else {
-            Self::Other
-        }
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     endpoint::Endpoint,
     error::{Error, Kind},
     index::AccessKey,
+    refusal,
     route::{
         circuits::Permit,
         fallback::{self, Verdict},
@@ -222,7 +223,7 @@ impl Record {
     /// counts.
     pub fn reads(&mut self, mut reading: Reading) {
         if let Some(error_type) = &reading.error {
-            let status = fallback::status_of_event(error_type);
+            let status = refusal::status_of(error_type);
             self.tell_circuit(fallback::of_status(status, &HeaderMap::new(), Utc::now()));
         }
         if let Some(model) = &mut reading.model {

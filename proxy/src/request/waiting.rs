@@ -22,7 +22,7 @@ use super::{Inquiry, record::Record};
 use crate::{
     error::{Error, Kind},
     failover, refusal,
-    relay::{ClientBody, Pings, Relay, Terms, abandoned::read_on, tap::Tap},
+    relay::{ClientBody, Pings, Relay, Terms, abandoned::read_on, is_event_stream, tap::Tap},
     signal::Signal,
     upstream::{Answer, Flow},
 };
@@ -159,25 +159,22 @@ async fn ask(mut inquiry: Inquiry, mut record: Record, client: Arc<Client>) -> A
 
 /// An answer for a client that was promised a stream: a refusal becomes an event.
 async fn in_a_stream(mut answer: Answer, request_id: &str) -> Result<Answer, Error> {
+    if is_event_stream(&answer.head) {
+        return Ok(answer);
+    }
     let status = answer.head.status;
-    let event_stream = HeaderValue::from_static("text/event-stream");
-    let content_type = answer.head.headers.get(header::CONTENT_TYPE);
-    let is_stream = content_type.is_some_and(|it| {
-        let named = it.as_bytes().get(..event_stream.len());
-        named.is_some_and(|it| it.eq_ignore_ascii_case(event_stream.as_bytes()))
-    });
     if status.is_success() {
         let cause = "an answer that is no stream, to a question for one";
-        return is_stream
-            .then_some(answer)
-            .ok_or_else(|| Error::because(Kind::UpstreamBroken, cause));
+        return Err(Error::because(Kind::UpstreamBroken, cause));
     }
     let body = answer.refusal().await;
     let event = refusal::upstream_event(status, &body, request_id);
     answer.head.status = StatusCode::OK;
     let headers = &mut answer.head.headers;
-    headers.remove(header::CONTENT_ENCODING);
-    headers.insert(header::CONTENT_TYPE, event_stream);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
     answer.flow = Flow::Whole(Some(event));
     Ok(answer)
 }

@@ -94,26 +94,6 @@ pub fn of_bedrock(kind: Kind) -> Verdict {
     }
 }
 
-/// The status that an `error` event stands for.
-///
-/// Source: <https://docs.anthropic.com/en/api/errors>.
-pub fn status_of_event(error_type: &str) -> StatusCode {
-    let code = match error_type {
-        "invalid_request_error" => 400,
-        "authentication_error" => 401,
-        "billing_error" => 402,
-        "permission_error" => 403,
-        "not_found_error" => 404,
-        "conflict_error" => 409,
-        "request_too_large" => 413,
-        "rate_limit_error" => 429,
-        "timeout_error" => 504,
-        "overloaded_error" => 529,
-        _ => 500,
-    };
-    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-}
-
 /// Whose failure the client is told of when both have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
@@ -321,20 +301,6 @@ mod tests {
             (UNCOUNTED, &credential, Told::Plan),
         ] {
             assert_eq!(more_useful(plan, bedrock), expected, "{plan:?} {bedrock:?}");
-        }
-    }
-
-    #[test]
-    fn error_events_stand_for_their_status() {
-        for (error_type, status) in [
-            ("overloaded_error", 529),
-            ("api_error", 500),
-            ("timeout_error", 504),
-            ("rate_limit_error", 429),
-            ("invalid_request_error", 400),
-            ("never_heard_of", 500),
-        ] {
-            assert_eq!(status_of_event(error_type), status, "{error_type}");
         }
     }
 }

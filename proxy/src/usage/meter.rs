@@ -6,12 +6,13 @@
 use std::io;
 
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use serde::Deserialize;
 
 use super::Usage;
 use crate::relay::{
     decode::Decoder,
+    form::{self, Form},
     sse::{self, Event, Splitter},
 };
 
@@ -22,7 +23,7 @@ const MAX_JSON_BYTES: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Meter {
     decoder: Option<Decoder>,
-    form: Form,
+    reader: Reader,
     pub reading: Reading,
 }
 
@@ -40,7 +41,7 @@ pub struct Reading {
 }
 
 #[derive(Debug)]
-enum Form {
+enum Reader {
     Stream(Splitter),
     Json(Vec<Bytes>, usize),
     /// Nothing to count, or no longer possible.
@@ -92,24 +93,15 @@ impl Meter {
     ///
     /// The answer has another form, or a content coding that is unknown.
     pub fn of(headers: &HeaderMap) -> Result<Self, Error> {
-        let text = |name| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
+        let reader = match Form::of(headers) {
+            Form::Stream => Reader::Stream(Splitter::default()),
+            Form::Json => Reader::Json(Vec::new(), 0),
+            Form::Other => return Err(Error::Form),
         };
-        let content_type = text(header::CONTENT_TYPE).to_ascii_lowercase();
-        let form = if content_type.starts_with("text/event-stream") {
-            Form::Stream(Splitter::default())
-        } else if content_type.starts_with("application/json") {
-            Form::Json(Vec::new(), 0)
-        } else {
-            return Err(Error::Form);
-        };
-        let decoder = Decoder::of(text(header::CONTENT_ENCODING)).map_err(Error::Decode)?;
+        let decoder = Decoder::of(form::coding(headers)).map_err(Error::Decode)?;
         Ok(Self {
             decoder,
-            form,
+            reader,
             reading: Reading::default(),
         })
     }
@@ -118,13 +110,13 @@ impl Meter {
     pub fn unread() -> Self {
         Self {
             decoder: None,
-            form: Form::Unread,
+            reader: Reader::Unread,
             reading: Reading::default(),
         }
     }
 
     pub fn is_stream(&self) -> bool {
-        matches!(self.form, Form::Stream(_))
+        matches!(self.reader, Reader::Stream(_))
     }
 
     /// Looks at the next piece of the answer.
@@ -136,21 +128,21 @@ impl Meter {
     pub fn see(&mut self, piece: &Bytes) -> Result<(), Error> {
         let result = self.try_see(piece);
         if let Err(Error::Decode(_) | Error::TooLarge) = result {
-            self.form = Form::Unread;
+            self.reader = Reader::Unread;
         }
         result
     }
 
     fn try_see(&mut self, piece: &Bytes) -> Result<(), Error> {
-        if matches!(self.form, Form::Unread) {
+        if matches!(self.reader, Reader::Unread) {
             return Ok(());
         }
         let decoded = match &mut self.decoder {
             Some(decoder) => decoder.push(piece).map_err(Error::Decode)?.into(),
             None => piece.clone(),
         };
-        match &mut self.form {
-            Form::Stream(splitter) => {
+        match &mut self.reader {
+            Reader::Stream(splitter) => {
                 let reading = &mut self.reading;
                 let mut first_error = None;
                 splitter.push(&decoded, |event| {
@@ -160,7 +152,7 @@ impl Meter {
                 })?;
                 first_error.map_or(Ok(()), |err| Err(err.into()))
             }
-            Form::Json(pieces, len) => {
+            Reader::Json(pieces, len) => {
                 *len += decoded.len();
                 if *len > MAX_JSON_BYTES {
                     return Err(Error::TooLarge);
@@ -168,7 +160,7 @@ impl Meter {
                 pieces.push(decoded);
                 Ok(())
             }
-            Form::Unread => Ok(()),
+            Reader::Unread => Ok(()),
         }
     }
 
@@ -179,10 +171,10 @@ impl Meter {
     ///
     /// The answer is not the JSON that it says it is.
     pub fn end(&mut self) -> Result<bool, Error> {
-        let pieces = match std::mem::replace(&mut self.form, Form::Unread) {
-            Form::Json(pieces, _) => pieces,
-            Form::Stream(_) => return Ok(true),
-            Form::Unread => return Ok(false),
+        let pieces = match std::mem::replace(&mut self.reader, Reader::Unread) {
+            Reader::Json(pieces, _) => pieces,
+            Reader::Stream(_) => return Ok(true),
+            Reader::Unread => return Ok(false),
         };
         let message: Message = match pieces.as_slice() {
             [whole] => serde_json::from_slice(whole),
@@ -263,6 +255,8 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use http::header;
 
     use super::*;
     use crate::usage::CacheTtl;

@@ -348,6 +348,23 @@ async fn a_stream_without_its_end_does_not_end_cleanly() {
     }
 }
 
+/// Its length is the upstream's; what the client gets is longer.
+#[tokio::test]
+async fn a_stream_with_a_length_is_told_how_it_ends_too() {
+    let rig = Rig::start().await;
+    let start = r#"{"type":"message_start","message":{"usage":{"input_tokens":3}}}"#;
+    let body = format!("event: message_start\ndata: {start}\n\n");
+    let whole = Reply::body(200, "text/event-stream", body.clone());
+    let cut = whole.clone().ending(At::Bytes(body.len() - 1), How::Close);
+    for (reply, events) in [(whole, 2), (cut, 1)] {
+        rig.simulator.script().then(reply);
+        let mut client = rig.client().await;
+        let answer = client.post(&messages(), &question(true)).await;
+        assert_eq!(answer.events().len(), events);
+        assert_eq!(last_error(&answer.body), "api_error");
+    }
+}
+
 #[tokio::test]
 async fn strange_framing_of_the_upstream_is_made_straight() {
     let rig = Rig::start().await;

@@ -318,7 +318,10 @@ async fn an_answer_that_cannot_be_counted_is_relayed_all_the_same() {
     let rig = Rig::start().await;
     let bodies = [
         ("application/json", "this is not JSON"),
-        ("text/event-stream", "event: message_start\ndata: {oops\n\n"),
+        (
+            "text/event-stream",
+            "event: message_start\ndata: {oops\n\nevent: message_stop\ndata: {}\n\n",
+        ),
         ("text/plain", "hello"),
     ];
     for (content_type, body) in bodies {
