@@ -168,18 +168,25 @@ pub(super) async fn revoke(
     let mut connection = state.store.connection().await?;
     connection
         .transaction(async |connection| {
-            let status = access_keys::lock(connection, access_key_id)
-                .await?
-                .ok_or(Code::AccessKeyNotFound)?;
-            if status == AccessKeyStatus::Revoked {
-                return Err(Code::AccessKeyAlreadyRevoked.into());
-            }
+            working(connection, access_key_id).await?;
             access_keys::revoke(connection, access_key_id).await?;
             Ok::<_, Error>(())
         })
         .await?;
     tracing::info!(%access_key_id, "access_key.revoked");
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Locks a key that works, until the end of the transaction.
+pub(super) async fn working(
+    connection: &mut AsyncPgConnection,
+    access_key_id: Uuid,
+) -> Result<(), Error> {
+    let status = access_keys::lock(connection, access_key_id).await?;
+    match status.ok_or(Code::AccessKeyNotFound)? {
+        AccessKeyStatus::Revoked => Err(Code::AccessKeyAlreadyRevoked.into()),
+        AccessKeyStatus::Active | AccessKeyStatus::Rotating => Ok(()),
+    }
 }
 
 /// Rotate an access key

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{
     State,
-    access_keys::found as found_access_key,
-    error::{Code, Error, ErrorBody},
+    access_keys::{found as found_access_key, working},
+    error::{Error, ErrorBody},
     page::page,
     query::Query,
 };
@@ -19,7 +19,7 @@ use crate::{
     fleet,
     page::Cursor,
     store::{
-        access_keys::{self, AccessKeyStatus},
+        access_keys,
         circuits::{self, AccessKeyCircuit, CircuitOnProxy},
     },
 };
@@ -122,12 +122,7 @@ pub(super) async fn reset(
     let mut connection = state.store.connection().await?;
     connection
         .transaction(async |connection| {
-            let status = access_keys::lock(connection, access_key_id)
-                .await?
-                .ok_or(Code::AccessKeyNotFound)?;
-            if status == AccessKeyStatus::Revoked {
-                return Err(Code::AccessKeyAlreadyRevoked.into());
-            }
+            working(connection, access_key_id).await?;
             access_keys::reset_circuit(connection, access_key_id).await?;
             Ok::<_, Error>(())
         })
