@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderValue, StatusCode};
 use proto::sync::{Provider, RoutingStrategy};
 
@@ -126,8 +126,7 @@ async fn first_of(
     failed.map_or_else(|| Err(Kind::NotFound.into()), |it| it.result)
 }
 
-/// Asks one provider, waits for the first content, and tells the circuit what
-/// came of it.
+/// Asks one provider, and tells the circuit what came of it.
 async fn attempt(
     provider: Provider,
     permit: Option<Permit>,
@@ -135,50 +134,58 @@ async fn attempt(
     record: &mut Record,
 ) -> Result<Answer, Failed> {
     record.goes_to(provider);
-    let mut result = match provider {
-        Provider::Bedrock => Box::pin(ask::bedrock(inquiry, record)).await,
-        _ => ask::plan(inquiry.headers.clone(), inquiry, record).await,
-    };
-    if inquiry.endpoint.is_asked_of_a_model()
-        && let Ok(answer) = result
-    {
-        let limits = &inquiry.proxy.limits;
-        let silence = limits.first_byte_timeout.min(limits.idle_timeout);
-        result = hold(answer, silence).await;
-    }
-    let now = Utc::now();
-    let verdict = match &result {
-        Ok(answer) if answer.head.status.is_success() => Verdict::ANSWERED,
-        Ok(answer) => fallback::of_status(answer.head.status, &answer.head.headers, now),
-        Err(error) if provider == Provider::Plan => fallback::of_kind(error.kind),
-        Err(error) => fallback::of_bedrock(error.kind),
-    };
+    let result = held(provider, inquiry, record).await;
     record.notes(provider, &said(&result));
-    match (result, permit) {
-        (Ok(answer), permit) if verdict == Verdict::ANSWERED => {
+    let mut result = match result {
+        Ok(answer) if answer.head.status.is_success() => {
             if let Some(mut permit) = permit {
                 permit.succeeded();
                 record.watches(permit);
             }
-            Ok(answer)
+            return Ok(answer);
         }
-        (mut result, permit) => {
-            if let (Some(permit), Some(failure)) = (permit, verdict.counts) {
-                permit.failed(failure, now);
-            }
-            if verdict.moves_on
-                && let Ok(answer) = &mut result
-            {
-                // Its connection is free while somebody else is asked.
-                let body = answer.refusal().await;
-                answer.flow = Flow::Whole(Some(body));
-            }
-            Err(Failed {
-                provider,
-                result,
-                verdict,
-            })
+        refused => refused,
+    };
+    let now = Utc::now();
+    let verdict = verdict(provider, &result, now);
+    if let (Some(permit), Some(failure)) = (permit, verdict.counts) {
+        permit.failed(failure, now);
+    }
+    if verdict.moves_on
+        && let Ok(answer) = &mut result
+    {
+        // Its connection is free while somebody else is asked.
+        let body = answer.refusal().await;
+        answer.flow = Flow::Whole(Some(body));
+    }
+    Err(Failed {
+        provider,
+        result,
+        verdict,
+    })
+}
+
+/// A provider's answer from its first content on, or why there is none.
+async fn held(provider: Provider, inquiry: &Inquiry, record: &Record) -> Result<Answer, Error> {
+    let answer = match provider {
+        Provider::Bedrock => Box::pin(ask::bedrock(inquiry, record)).await?,
+        Provider::Plan | Provider::Unspecified => {
+            ask::plan(inquiry.headers.clone(), inquiry, record).await?
         }
+    };
+    if !inquiry.endpoint.is_asked_of_a_model() {
+        return Ok(answer);
+    }
+    let limits = &inquiry.proxy.limits;
+    hold(answer, limits.first_byte_timeout.min(limits.idle_timeout)).await
+}
+
+/// What follows from a refusal or a failure.
+fn verdict(provider: Provider, result: &Result<Answer, Error>, now: DateTime<Utc>) -> Verdict {
+    match result {
+        Ok(answer) => fallback::of_status(answer.head.status, &answer.head.headers, now),
+        Err(error) if provider == Provider::Bedrock => fallback::of_bedrock(error.kind),
+        Err(error) => fallback::of_kind(error.kind),
     }
 }
 

@@ -181,20 +181,15 @@ async fn in_a_stream(mut answer: Answer, request_id: &str) -> Result<Answer, Err
 
 impl Answered {
     /// The answer to a client that has been told nothing yet.
-    pub fn response(self) -> Response<ClientBody> {
-        let Self {
-            result,
-            mut record,
-            stopping,
-            terms,
-        } = self;
-        let route = terms.tells_route.then(|| record.route_header()).flatten();
-        let mut response = match result {
-            Ok(answer) => Relay::begin(answer, record, stopping, &terms),
+    pub fn response(mut self) -> Response<ClientBody> {
+        let is_wanted = self.terms.tells_route;
+        let route = is_wanted.then(|| self.record.route_header()).flatten();
+        let mut response = match self.result {
+            Ok(answer) => Relay::begin(answer, self.record, self.stopping, &self.terms),
             Err(error) => {
-                record.failed(&error);
-                let response = refusal::answer(&error, record.request_id());
-                record.answered(response.status());
+                self.record.failed(&error);
+                let response = refusal::answer(&error, self.record.request_id());
+                self.record.answered(response.status());
                 response.map(ClientBody::whole)
             }
         };
@@ -205,22 +200,16 @@ impl Answered {
     }
 
     /// What a client gets that was promised a stream.
-    pub fn promised(self) -> ClientBody {
-        let Self {
-            result,
-            mut record,
-            stopping,
-            terms,
-        } = self;
-        match result {
+    pub fn promised(mut self) -> ClientBody {
+        match self.result {
             Ok(answer) => {
-                let relay = Relay::promised(answer, record, stopping, &terms);
+                let relay = Relay::promised(answer, self.record, self.stopping, &self.terms);
                 ClientBody::Relay(Box::new(relay))
             }
             Err(error) => {
-                record.failed(&error);
-                let event = refusal::event(&error, record.request_id());
-                record.answered(StatusCode::OK);
+                self.record.failed(&error);
+                let event = refusal::event(&error, self.record.request_id());
+                self.record.answered(StatusCode::OK);
                 ClientBody::whole(event)
             }
         }

@@ -17,12 +17,6 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// It is no failure.
-    pub const ANSWERED: Self = Self {
-        moves_on: false,
-        counts: None,
-    };
-
     /// Whether the plan has said that it will not answer before this time.
     pub fn lasts_beyond(self, time: DateTime<Utc>) -> bool {
         match self.counts {

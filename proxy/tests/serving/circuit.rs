@@ -147,6 +147,21 @@ async fn a_probe_that_fails_opens_it_again_at_once() {
 }
 
 #[tokio::test]
+async fn a_probe_that_finds_out_nothing_leaves_it_half_open() {
+    let BedrockRig {
+        rig,
+        bedrock: _bedrock,
+    } = BedrockRig::plan_first(&[TOLD]).await;
+    open_until_now(&rig).await;
+    rig.simulator.script().then(Reply::error(400));
+    assert_eq!(ask(&rig, &question(true)).await.status, 400);
+    // Not closed: one more failure is enough.
+    rig.simulator.script().then(Reply::error(529));
+    assert_eq!(route(&rig).await, "plan:529, bedrock:200");
+    assert_eq!(route(&rig).await, "plan:circuit_open, bedrock:200");
+}
+
+#[tokio::test]
 async fn a_probe_whose_client_leaves_gives_its_place_back() {
     let BedrockRig {
         rig,
