@@ -223,6 +223,8 @@ impl Record {
     /// counts.
     pub fn reads(&mut self, mut reading: Reading) {
         if let Some(error_type) = &reading.error {
+            // Also when the client leaves as soon as it has read of it.
+            self.outcome = Some(Outcome::UpstreamFailed);
             let status = refusal::status_of(error_type);
             self.tell_circuit(fallback::of_status(status, &HeaderMap::new(), Utc::now()));
         }

@@ -2,7 +2,7 @@
 
 use http_body_util::BodyExt;
 use proto::sync::{Outcome, Provider, Tokens, UsageEvent};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::anthropic::{At, Gate, How, Reply, Simulator, Usage, UsageIn};
 
 use crate::support::{KEY_ID, Rig, USER, bedrock::BedrockRig, client::post, key, question};
@@ -259,6 +259,23 @@ async fn an_error_within_a_stream_is_a_failure() {
         assert_eq!(event.outcome(), Outcome::UpstreamFailed);
         assert_eq!(event.status, 200);
     }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_because_of_an_error_has_not_cancelled() {
+    let simulator = Simulator::start().await.unwrap();
+    let rig = Rig::with(simulator, &["--disconnect-drain", "0"]).await;
+    let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "m"}});
+    let reply = Reply::events([("error", error)]).ending(At::End, How::Silence);
+    rig.simulator.script().then(reply);
+    let mut client = rig.client().await;
+    let mut response = client.open(post(&messages(), &question(true))).await;
+    response.frame().await.unwrap().unwrap();
+    drop(response);
+    drop(client);
+
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::UpstreamFailed);
 }
 
 #[tokio::test]
