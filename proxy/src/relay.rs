@@ -320,6 +320,11 @@ impl Drop for Relay {
         if self.tap.is_over() || self.flow.is_end() {
             return;
         }
+        if self.tap.has_stopped() {
+            // It has all that it needs.
+            self.tap.end();
+            return;
+        }
         let flow = std::mem::replace(&mut self.flow, Flow::Whole(None));
         let tap = self.tap.take();
         self.terms.abandoned.go_on(read_on(flow, tap));

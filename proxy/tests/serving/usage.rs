@@ -279,6 +279,26 @@ async fn a_client_that_leaves_because_of_an_error_has_not_cancelled() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_with_the_whole_answer_has_not_cancelled() {
+    let rig = Rig::start().await;
+    let reply = Reply::text("one").ending(At::End, How::Silence);
+    rig.simulator.script().then(reply);
+    let mut client = rig.client().await;
+    let mut response = client.open(post(&messages(), &question(true))).await;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"data: {\"type\":\"message_stop\"}\n\n") {
+        let frame = response.frame().await.unwrap().unwrap();
+        seen.extend_from_slice(frame.data_ref().unwrap());
+    }
+    drop(response);
+    drop(client);
+
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::Complete);
+    assert!(!event.is_estimate);
+}
+
+#[tokio::test]
 async fn an_answer_with_trailers_is_counted() {
     let rig = Rig::start().await;
     let body = r#"{"model":"m","usage":{"input_tokens":11,"output_tokens":7}}"#;
