@@ -1,6 +1,9 @@
 //! Which request gets which reply.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde::Deserialize;
 
@@ -13,9 +16,17 @@ use super::{
 /// scripting while the simulator runs.
 ///
 /// A request takes the first rule that fits it and is not used up; without one
-/// it gets [`Reply::answer`].
+/// it gets what [`Script::otherwise`] has said last, or else [`Reply::answer`].
 #[derive(Debug, Clone, Default)]
-pub struct Script(Arc<Mutex<Vec<Rule>>>);
+pub struct Script(Arc<Mutex<Scripted>>);
+
+#[derive(Default)]
+struct Scripted {
+    rules: Vec<Rule>,
+    otherwise: Option<Arc<Choose>>,
+}
+
+type Choose = dyn Fn(&Received) -> Reply + Send + Sync;
 
 /// A reply, and the requests it is for. An empty condition fits every request.
 ///
@@ -136,29 +147,47 @@ impl Script {
     }
 
     pub fn rule(&self, rule: Rule) -> &Self {
-        self.rules().push(rule);
+        self.lock().rules.push(rule);
+        self
+    }
+
+    /// Every question to a model that no rule fits gets the reply that is chosen
+    /// for it, for tests in which the request itself says what becomes of it.
+    pub fn otherwise(&self, choose: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> &Self {
+        self.lock().otherwise = Some(Arc::new(choose));
         self
     }
 
     /// Forgets all rules and takes these.
     pub fn replace(&self, rules: impl IntoIterator<Item = Rule>) {
-        *self.rules() = rules.into_iter().collect();
+        self.lock().rules = rules.into_iter().collect();
     }
 
     pub(crate) fn reply_to(&self, request: &Received) -> Reply {
-        let mut rules = self.rules();
-        let Some(rule) = rules.iter_mut().find(|rule| rule.fits(request)) else {
-            return Reply::answer();
+        let mut scripted = self.lock();
+        let Some(rule) = scripted.rules.iter_mut().find(|rule| rule.fits(request)) else {
+            let choose = scripted.otherwise.clone();
+            drop(scripted);
+            let choose = choose.filter(|_| request.operation.is_message());
+            return choose.map_or_else(Reply::answer, |choose| choose(request));
         };
         if let Some(times) = &mut rule.times {
             *times -= 1;
         }
         let reply = rule.reply.clone();
-        rules.retain(|rule| rule.times != Some(0));
+        scripted.rules.retain(|rule| rule.times != Some(0));
         reply
     }
 
-    fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Rule>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Scripted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Scripted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scripted")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
     }
 }
