@@ -1,15 +1,19 @@
 //! Runs the official SDKs, so that nobody has to trust our reading of the API.
 //!
 //! Each runs the same list of checks, `testkit/sdk/checks.*`, against a base URL:
-//! the simulator's own, or that of a proxy in front of it. The first use
-//! installs the SDKs, which needs the package registries.
+//! the simulator's own, or that of a proxy in front of it. Or it asks for many
+//! streams, `testkit/sdk/streams.*`, and tells what an application gets of each.
+//! The first use installs the SDKs, which needs the package registries.
 
 use std::{
+    io::{Seek, Write},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::bedrock;
 
@@ -31,6 +35,32 @@ pub struct Target {
     pub simulator_url: String,
     /// Whether that is Bedrock's, behind a proxy.
     pub is_bedrock: bool,
+}
+
+/// A stream to ask for.
+#[derive(Debug, Clone, Serialize)]
+pub struct Question {
+    pub base_url: String,
+    /// What the request names as its session.
+    pub session: String,
+}
+
+/// What an application got that asked for a stream: a message, if not an error.
+#[derive(Debug, Deserialize)]
+pub struct Heard {
+    pub session: String,
+    /// How often a message began.
+    pub starts: u64,
+    pub message: Option<Value>,
+    pub error: Option<Raised>,
+}
+
+/// An error of an SDK.
+#[derive(Debug, Deserialize)]
+pub struct Raised {
+    pub class: String,
+    /// What the API calls it; none when it did not come from the API.
+    pub r#type: Option<String>,
 }
 
 /// Two simulators of Bedrock, for AWS's own client.
@@ -58,8 +88,38 @@ impl Sdk {
     pub async fn check(self, target: &Target) -> anyhow::Result<String> {
         let target = target.clone();
         tokio::task::spawn_blocking(move || {
-            install(self.folder())?;
-            text("the checks", self.command(&target).output())
+            let mut command = self.command("checks")?;
+            command
+                .env("BASE_URL", &target.base_url)
+                .env("API_KEY", &target.api_key)
+                .env("SIMULATOR_URL", &target.simulator_url)
+                .env(
+                    "PROVIDER",
+                    if target.is_bedrock { "bedrock" } else { "plan" },
+                );
+            text("the checks", command.output())
+        })
+        .await?
+    }
+
+    /// Installs the SDK if need be, asks for all these streams in one process,
+    /// some at a time, and returns what was heard of each, in any order.
+    ///
+    /// # Errors
+    /// When it cannot be installed, or when the process fails.
+    pub async fn ask(self, questions: Vec<Question>) -> anyhow::Result<Vec<Heard>> {
+        tokio::task::spawn_blocking(move || {
+            let mut command = self.command("streams")?;
+            // A file, because nobody writes to a pipe and reads from another.
+            let mut lines = tempfile::tempfile()?;
+            for question in &questions {
+                writeln!(lines, "{}", serde_json::to_string(question)?)?;
+            }
+            lines.rewind()?;
+            command.env("API_KEY", "sk-ant-test").stdin(lines);
+            let printed = text("the SDK", command.output())?;
+            let heard = printed.lines().map(serde_json::from_str);
+            Ok(heard.collect::<Result<_, _>>()?)
         })
         .await?
     }
@@ -73,33 +133,28 @@ impl Sdk {
         }
     }
 
-    fn command(self, target: &Target) -> Command {
-        let folder = installed(self.folder());
+    /// How to run a script of `testkit/sdk`.
+    fn command(self, script: &str) -> anyhow::Result<Command> {
+        let folder = install(self.folder())?;
+        let script = Path::new(SDK).join(script);
         let mut command = match self {
             Self::Python | Self::Python0125 => {
                 let mut command = Command::new(folder.join("bin/python"));
-                command.arg(Path::new(SDK).join("checks.py"));
+                command.arg(script.with_extension("py"));
                 command
             }
             Self::TypeScript => {
                 let mut command = Command::new("node");
                 command
-                    .arg(Path::new(SDK).join("checks.mjs"))
+                    .arg(script.with_extension("mjs"))
                     .current_dir(folder);
                 command
             }
         };
         command
-            .env("BASE_URL", &target.base_url)
-            .env("API_KEY", &target.api_key)
-            .env("SIMULATOR_URL", &target.simulator_url)
-            .env(
-                "PROVIDER",
-                if target.is_bedrock { "bedrock" } else { "plan" },
-            )
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("NO_PROXY", "127.0.0.1,localhost");
-        command
+        Ok(command)
     }
 }
 
