@@ -4,6 +4,7 @@
 mod bedrock;
 mod claude_code;
 mod control_away;
+mod cuts;
 mod drain;
 mod launcher;
 mod sdk;

@@ -11,6 +11,7 @@ use testkit::{
     anthropic::{Ledger, Simulator, Usage},
     stack::{self, Builder, Proxy, Stack, admin::IssuedKey},
 };
+use tokio_postgres::{Client, NoTls};
 
 /// When a thing that must happen has not happened by then, it never will.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -135,6 +136,19 @@ impl World {
             Ok((!is_ready).then_some(()))
         })
         .await
+    }
+
+    /// A connection to control's database.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test is its own shutdown: its runtime ends with it"
+    )]
+    pub(crate) async fn sql(&self) -> Result<Client> {
+        let (client, connection) =
+            tokio_postgres::connect(self.stack.database_url(), NoTls).await?;
+        // Ends with the client.
+        tokio::spawn(connection);
+        Ok(client)
     }
 
     pub(crate) async fn counted(&self) -> Result<Counted> {

@@ -9,7 +9,6 @@ use testkit::{
     bedrock::{Received, Simulator},
     stack::{Builder, admin::IssuedKey},
 };
-use tokio_postgres::{Client, NoTls};
 
 use super::{Counted, World, ask};
 
@@ -72,19 +71,6 @@ impl OnBedrock {
     /// The requests that Bedrock has got since there were this many.
     pub(crate) fn asked_since(&self, before: usize) -> Vec<Received> {
         self.bedrock.received().split_off(before)
-    }
-
-    /// A connection to control's database.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test is its own shutdown: its runtime ends with it"
-    )]
-    pub(crate) async fn sql(&self) -> Result<Client> {
-        let (client, connection) =
-            tokio_postgres::connect(self.stack.database_url(), NoTls).await?;
-        // Ends with the client.
-        tokio::spawn(connection);
-        Ok(client)
     }
 
     /// Waits until control has counted what Bedrock has reported.
