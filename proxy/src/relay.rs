@@ -103,6 +103,10 @@ pub struct Pings {
     silence: Silence,
 }
 
+/// What a stream lacks that breaks after it has said why it stops: nothing that a
+/// client would have to ask for again.
+const MESSAGE_STOP: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
 /// What the API sends for it.
 const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 
@@ -209,8 +213,11 @@ impl Relay {
                     }
                 }
                 Poll::Ready(Some(Err(_late))) if self.has_all_been_said() => {
-                    self.tap.end();
                     self.is_over = true;
+                    let last = self.end();
+                    if !last.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(last))));
+                    }
                 }
                 Poll::Ready(Some(Err(error))) => self.give_up(error),
                 Poll::Ready(None) => {
@@ -285,8 +292,7 @@ impl Relay {
         Ok(Frame::data(refusal::event(&error, &self.request_id)))
     }
 
-    /// When the upstream has nothing more to say: was it all? Then the client
-    /// gets what has come of a last event without its empty line.
+    /// When the upstream has nothing more to say: was it all?
     fn look_for_the_end(&mut self) -> Bytes {
         if !self.flow.is_end() || self.tap.is_over() {
             return Bytes::new();
@@ -296,9 +302,20 @@ impl Relay {
             self.give_up(error);
             return Bytes::new();
         }
+        self.end()
+    }
+
+    /// The answer is complete; what the client still gets of it.
+    fn end(&mut self) -> Bytes {
+        let (is_stream, has_ended) = (self.tap.has_stopped(), self.tap.has_ended());
         self.tap.end();
-        let events = self.events.as_mut();
-        events.map_or_else(Bytes::new, Events::take_rest)
+        match &mut self.events {
+            Some(events) if is_stream && !has_ended && events.is_between() => {
+                Bytes::from_static(MESSAGE_STOP)
+            }
+            Some(events) => events.take_rest(),
+            None => Bytes::new(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -63,6 +63,11 @@ impl Tap {
         self.meter.is_stream() && self.meter.reading.stopped && self.meter.reading.error.is_none()
     }
 
+    /// Whether the stream has had its last event.
+    pub fn has_ended(&self) -> bool {
+        self.meter.reading.ended
+    }
+
     /// Whether the end was told.
     pub fn is_over(&self) -> bool {
         self.record.is_none()

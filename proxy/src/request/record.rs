@@ -252,10 +252,21 @@ impl Record {
         }
     }
 
-    /// Whether the upstream had more to say of what it charges for.
-    fn is_estimate(&self) -> bool {
-        let has_answered = (200..300).contains(&self.status) && self.first_byte.is_some();
-        self.is_metered() && has_answered && !self.reading.stopped
+    /// Whether the upstream may charge for more than it has said.
+    fn is_estimate(&self, outcome: Outcome) -> bool {
+        let is_success = (200..300).contains(&self.status);
+        let has_begun = match outcome {
+            // It was cancelled, in the midst of its answer or before.
+            Outcome::ClientCancelled | Outcome::Terminated => {
+                self.provider.is_some() && (is_success || self.status == 0)
+            }
+            Outcome::UpstreamFailed => {
+                let is_refusal = self.reading.error.is_some() && self.reading.model.is_none();
+                is_success && self.first_byte.is_some() && !is_refusal
+            }
+            Outcome::Complete | Outcome::Refused | Outcome::Unspecified => false,
+        };
+        self.is_metered() && has_begun && !self.reading.stopped
     }
 
     fn outcome(&self) -> Outcome {
@@ -305,7 +316,7 @@ impl Record {
             cache_read_tokens: tokens.cache_read_tokens,
             cache_write_5m_tokens: tokens.cache_write_5m_tokens,
             cache_write_1h_tokens: tokens.cache_write_1h_tokens,
-            is_estimate: self.is_estimate(),
+            is_estimate: self.is_estimate(outcome),
             session_id: self.session_id.as_str().into(),
             agent_id: self.agent_id.as_str().into(),
             error: self.error.as_deref().map(Into::into),

@@ -36,6 +36,8 @@ pub struct Reading {
     /// The stream has said why it stops, or that it does; or the answer was not
     /// a stream. What was used is final.
     pub stopped: bool,
+    /// The stream has had its last event.
+    pub ended: bool,
     /// The stream carried an `error` event: its type.
     pub error: Option<String>,
 }
@@ -236,7 +238,10 @@ impl Reading {
                 // Clients need no more than this.
                 self.stopped |= delta.delta.is_some_and(|it| it.stop_reason.is_some());
             }
-            b"message_stop" => self.stopped = true,
+            b"message_stop" => {
+                self.stopped = true;
+                self.ended = true;
+            }
             b"error" => {
                 let event: ErrorEvent = serde_json::from_slice(data)?;
                 self.error = Some(event.error.kind);

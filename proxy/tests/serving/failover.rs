@@ -418,6 +418,8 @@ async fn a_stream_that_is_cut_at_any_byte_ends_in_an_error_or_is_answered() {
         for answer in [&rescued, &broken] {
             let starts = memchr::memmem::find_iter(&answer.body, b"event: message_start");
             assert!(starts.count() <= 1, "{at}");
+            let end: &[u8] = b"data: {\"type\":\"message_stop\"}\n\n";
+            assert_eq!(is_complete(answer), answer.body.ends_with(end), "{at}");
         }
     }
     let cuts = whole.body.len();

@@ -78,7 +78,8 @@ enum End {
     ApiError(&'static str),
     /// With one of [`BROKEN`], because nothing of ours fits into the body.
     Broken,
-    /// With either: Python goes by `message_delta`, TypeScript by `message_stop`.
+    /// Compressed, with either: Python goes by `message_delta`, TypeScript by
+    /// `message_stop`.
     MessageOrBroken,
 }
 
@@ -375,7 +376,7 @@ impl Whole {
         let end = match (cut.way, stage) {
             (Way::ErrorEvent, _) => End::ApiError("overloaded_error"),
             (Way::Clean, Stage::Ended) => End::Message(Provider::Plan),
-            (_, Stage::Ended) if is_told => End::Message(Provider::Plan),
+            _ if has_stopped && is_told => End::Message(Provider::Plan),
             _ if has_stopped => End::MessageOrBroken,
             _ if is_told => End::ApiError("api_error"),
             _ => End::Broken,
@@ -394,12 +395,14 @@ impl Whole {
             Stage::Started | Stage::Content => PLAN_SO_FAR,
             Stage::Stopped | Stage::Ended => PLAN,
         };
+        // Nothing is charged for an answer that has not begun.
+        let is_refused = cut.way == Way::ErrorEvent && stage < Stage::Started;
         let booked = Booked {
             provider: Some("plan".to_owned()),
             is_fallback: false,
             outcome: outcome.to_owned(),
             status: 200,
-            is_estimate: stage != Stage::Nothing && !has_stopped,
+            is_estimate: stage != Stage::Nothing && !has_stopped && !is_refused,
             tokens,
         };
         (end, booked)
