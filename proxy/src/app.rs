@@ -48,7 +48,7 @@ use crate::{
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What is left of usage when the streams are done is delivered within this.
-const FLUSH: Duration = Duration::from_secs(10);
+const FLUSH: Duration = Duration::from_secs(6);
 
 /// A proxy that runs.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl App {
             &upkeep,
         );
         let lessons = bedrock.lessons.clone();
-        let circuits = Arc::new(Circuits::new(settings.circuit));
+        let circuits = Arc::new(Circuits::new(settings.circuit, settings.bedrock.use_role));
         let connections = Tasks::new();
         let abandoned = Abandoned::new(
             settings.limits.disconnect_drain,

@@ -10,9 +10,9 @@
 //!                              └────────────────────────┘
 //! ```
 //!
-//! Pure: every decision is made from values. What was asked before a change says
-//! nothing about the time after it, so every request remembers the [`Era`] that
-//! it began in, and its end counts in that one only.
+//! Pure: every decision is made from values. Requests are numbered, and so are
+//! the changes of a circuit, in one order: what a request finds out counts only
+//! in the state that it began in. Half open, only the probe's word counts.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,16 +21,13 @@ use proto::sync::{CircuitCause, CircuitState};
 
 use crate::settings;
 
-/// A time without a change of state. No two of open or half open circuits are
-/// alike.
-pub type Era = u64;
-
-/// All times in which a circuit is closed are one.
-pub const CLOSED: Era = 0;
+/// The place of a request, or of a change, in the order of all of them.
+pub type Number = u64;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Circuit {
-    pub era: Era,
+    /// When it came into its state. Half open: the number of the probe.
+    since: Number,
     pub state: State,
 }
 
@@ -74,47 +71,62 @@ pub enum Failure {
 }
 
 impl Circuit {
-    pub fn closed() -> Self {
+    pub fn closed(since: Number) -> Self {
         Self {
-            era: CLOSED,
+            since,
             state: State::Closed(VecDeque::new()),
         }
     }
 
-    /// What the next request may do. Once an open circuit's time is up, one
-    /// request gets [`Admission::Probe`], in `next` era.
-    pub fn admit(&mut self, now: DateTime<Utc>, next: Era) -> Admission {
+    /// What the request of this number may do. Once an open circuit's time is up,
+    /// one gets [`Admission::Probe`].
+    pub fn admit(&mut self, number: Number, now: DateTime<Utc>) -> Admission {
         match self.state {
             State::Closed(_) => Admission::Pass,
             State::Open(opening) if opening.until <= now => {
-                self.enter(State::HalfOpen(opening), next);
+                self.enter(State::HalfOpen(opening), number);
                 Admission::Probe
             }
             State::Open(_) | State::HalfOpen(_) => Admission::Blocked,
         }
     }
 
-    /// The plan has answered a request of `era`.
-    pub fn succeeded(&mut self, era: Era) {
-        if era == self.era && !matches!(self.state, State::Closed(_)) {
-            *self = Self::closed();
+    /// The plan has answered a request. A change gets the number `next`.
+    pub fn succeeded(&mut self, number: Number, next: Number) {
+        let closes = match self.state {
+            State::Closed(_) => false,
+            // Asked as the last resort, and it has answered.
+            State::Open(_) => number >= self.since,
+            State::HalfOpen(_) => number == self.since,
+        };
+        if closes {
+            *self = Self::closed(next);
         }
     }
 
-    /// The plan has failed a request of `era`. A change leads into `next` era.
+    /// The plan has failed a request. A change gets the number `next`.
     pub fn failed(
         &mut self,
-        era: Era,
+        number: Number,
         failure: Failure,
         policy: &settings::Circuit,
         now: DateTime<Utc>,
-        next: Era,
+        next: Number,
     ) {
-        if era != self.era {
-            return;
-        }
+        let opening = failure.opening(policy, now);
         let opens = match (&mut self.state, failure) {
+            // The plan's own word about what comes: it counts whenever it is heard.
+            (State::Closed(_), Failure::Limit { .. }) => true,
+            (State::Open(before), Failure::Limit { .. }) => {
+                if opening.until > before.until {
+                    *before = opening;
+                }
+                false
+            }
             (State::Closed(failures), Failure::Ordinary { .. }) => {
+                if number < self.since {
+                    return;
+                }
                 let oldest = before(now, policy.failure_window);
                 failures.push_back(now);
                 while failures.front().is_some_and(|it| *it <= oldest) {
@@ -122,20 +134,19 @@ impl Circuit {
                 }
                 failures.len() >= policy.failure_threshold as usize
             }
-            (State::Closed(_), Failure::Limit { .. }) | (State::HalfOpen(_), _) => true,
-            // Asked as the last resort: it opens nothing that is open.
-            (State::Open(_), _) => false,
+            (State::Open(_), Failure::Ordinary { .. }) => false,
+            (State::HalfOpen(_), _) => number == self.since,
         };
         if opens {
-            self.enter(State::Open(failure.opening(policy, now)), next);
+            self.enter(State::Open(opening), next);
         }
     }
 
-    /// A request of `era` has ended without having found out anything. If it was
-    /// the probe, the next request is.
-    pub fn abandoned(&mut self, era: Era, next: Era) {
+    /// A request has ended without having found out anything. If it was the probe,
+    /// the next request is.
+    pub fn abandoned(&mut self, number: Number, next: Number) {
         if let State::HalfOpen(opening) = self.state
-            && era == self.era
+            && number == self.since
         {
             self.enter(State::Open(opening), next);
         }
@@ -150,8 +161,8 @@ impl Circuit {
         }
     }
 
-    fn enter(&mut self, state: State, era: Era) {
-        *self = Self { era, state };
+    fn enter(&mut self, state: State, since: Number) {
+        *self = Self { since, state };
     }
 }
 
@@ -232,8 +243,7 @@ mod tests {
     }
 
     fn fail(circuit: &mut Circuit, seconds: i64, failure: Failure) {
-        let (era, next) = (circuit.era, circuit.era + 1);
-        circuit.failed(era, failure, &POLICY, at(seconds), next);
+        circuit.failed(1, failure, &POLICY, at(seconds), 2);
     }
 
     const PLAIN: Failure = Failure::Ordinary { until: None };
@@ -249,11 +259,11 @@ mod tests {
             (vec![0, 30, 60, 61], true),
             (vec![0, 61, 122, 183], false),
         ] {
-            let mut circuit = Circuit::closed();
+            let mut circuit = Circuit::closed(0);
             for seconds in &times {
                 fail(&mut circuit, *seconds, PLAIN);
             }
-            let is_blocked = circuit.admit(at(200), 99) == Admission::Blocked;
+            let is_blocked = circuit.admit(99, at(200)) == Admission::Blocked;
             assert_eq!(is_blocked, is_open, "{times:?}");
         }
     }
@@ -281,13 +291,13 @@ mod tests {
                 0,
             ),
         ] {
-            let mut circuit = Circuit::closed();
+            let mut circuit = Circuit::closed(0);
             fail(&mut circuit, 0, failure);
             let opening = circuit.state.opening().unwrap();
             assert_eq!(opening.until, at(until), "{failure:?}");
             assert_eq!(opening.cause, CircuitCause::UsageLimit);
         }
-        let mut circuit = Circuit::closed();
+        let mut circuit = Circuit::closed(0);
         for _ in 0..2 {
             fail(&mut circuit, 0, PLAIN);
         }
@@ -296,74 +306,82 @@ mod tests {
         assert_eq!(circuit.state.opening().unwrap().until, at(7));
     }
 
-    /// What a request remembers while it is under way.
-    #[derive(Debug, Clone, Copy)]
-    struct Asked {
-        admission: Admission,
-        /// None: it was closed.
-        change: Option<u32>,
-    }
-
-    /// The same rules, written down as slowly and plainly as possible: every
-    /// failure is kept for ever, and every question is answered by going through
-    /// all of them.
+    /// The same rules, written down as plainly as possible: everything that ever
+    /// happened is kept, and every question is answered by going through all of it.
     #[derive(Default)]
     struct Model {
+        /// When ordinary failures of requests were heard that began after the
+        /// circuit had closed.
         failures: Vec<i64>,
         open_until: Option<i64>,
-        is_probing: bool,
-        changes: u32,
+        /// Which request is finding out.
+        probe: Option<usize>,
+        /// How many requests had begun when the state changed last.
+        begun_before: usize,
+        begun: usize,
     }
 
     impl Model {
-        fn turn(&mut self) {
-            self.changes += 1;
-            self.failures.clear();
-            self.is_probing = false;
-        }
-
-        fn change(&self) -> Option<u32> {
-            self.open_until.map(|_| self.changes)
-        }
-
-        fn admit(&mut self, now: i64) -> Asked {
-            let admission = match self.open_until {
-                None => Admission::Pass,
-                Some(until) if until <= now && !self.is_probing => {
-                    self.turn();
-                    self.is_probing = true;
+        fn admit(&mut self, now: i64) -> (usize, Admission) {
+            let request = self.begun;
+            self.begun += 1;
+            let admission = match (self.open_until, self.probe) {
+                (None, _) => Admission::Pass,
+                (Some(until), None) if until <= now => {
+                    self.probe = Some(request);
                     Admission::Probe
                 }
-                Some(_) => Admission::Blocked,
+                (Some(_), _) => Admission::Blocked,
             };
-            let change = self.change();
-            Asked { admission, change }
+            (request, admission)
         }
 
-        fn succeeded(&mut self, asked: Asked) {
-            if asked.change == self.change() && self.open_until.is_some() {
-                self.turn();
-                self.open_until = None;
+        fn close(&mut self) {
+            self.open_until = None;
+            self.probe = None;
+            self.failures.clear();
+            self.begun_before = self.begun;
+        }
+
+        fn open(&mut self, until: i64) {
+            self.close();
+            self.open_until = Some(until);
+        }
+
+        fn succeeded(&mut self, request: usize) {
+            let is_asked_while_open = self.open_until.is_some() && request >= self.begun_before;
+            match self.probe {
+                Some(probe) if probe == request => self.close(),
+                None if is_asked_while_open => self.close(),
+                _ => {}
             }
         }
 
-        fn failed(&mut self, asked: Asked, now: i64, failure: (bool, Option<i64>)) {
-            let (is_limit, named) = failure;
-            if asked.change != self.change() || (self.open_until.is_some() && !self.is_probing) {
-                return;
-            }
-            self.failures.push(now);
-            let recent = self.failures.iter().filter(|it| now - **it < 60).count();
-            if is_limit || self.is_probing || recent >= 3 {
-                self.turn();
-                let latest = now + 1800;
-                self.open_until = Some(named.map_or(latest, |it| it.clamp(now, latest)));
+        fn failed(&mut self, request: usize, now: i64, is_limit: bool, named: Option<i64>) {
+            let latest = now + 1800;
+            let until = named.map_or(latest, |it| it.clamp(now, latest));
+            match (self.open_until, self.probe) {
+                (Some(_), Some(probe)) if probe == request => self.open(until),
+                (Some(_), Some(_)) => {}
+                (Some(before), None) if is_limit => self.open_until = Some(before.max(until)),
+                (Some(_), None) => {}
+                (None, _) if is_limit => self.open(until),
+                (None, _) if request >= self.begun_before => {
+                    self.failures.push(now);
+                    let recent = self.failures.iter().filter(|it| now - **it < 60);
+                    if recent.count() >= 3 {
+                        self.open(until);
+                    }
+                }
+                (None, _) => {}
             }
         }
 
-        fn abandoned(&mut self, asked: Asked) {
-            if asked.change == self.change() && self.is_probing {
-                self.turn();
+        fn abandoned(&mut self, request: usize) {
+            if self.probe == Some(request) {
+                let until = self.open_until;
+                self.close();
+                self.open_until = until;
             }
         }
     }
@@ -381,12 +399,16 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         let place = 0..8_usize;
+        let fail = (
+            place.clone(),
+            proptest::bool::weighted(0.2),
+            proptest::option::of(-10..4000_i64),
+        );
         prop_oneof![
             2 => prop_oneof![0..5_i64, 0..70_i64, 0..2000_i64].prop_map(Step::Wait),
             6 => Just(Step::Ask),
             2 => place.clone().prop_map(Step::Succeed),
-            5 => (place.clone(), proptest::bool::weighted(0.2), proptest::option::of(-10..4000_i64))
-                .prop_map(|(place, is_limit, named)| Step::Fail(place, is_limit, named)),
+            5 => fail.prop_map(|(place, is_limit, named)| Step::Fail(place, is_limit, named)),
             1 => place.prop_map(Step::Abandon),
             1 => Just(Step::Reset),
         ]
@@ -395,61 +417,55 @@ mod tests {
     proptest! {
         #[test]
         fn it_does_what_the_model_does(steps in vec(step(), 1..200)) {
-            let mut circuit = Circuit::closed();
+            let mut circuit = Circuit::closed(0);
             let mut model = Model::default();
-            let mut running: Vec<(Era, Asked)> = Vec::new();
-            let (mut now, mut next) = (0, CLOSED);
+            let mut running: Vec<(Number, usize)> = Vec::new();
+            let (mut now, mut number) = (0, 0);
             for step in steps {
-                next += 1;
-                let take = |running: &mut Vec<(Era, Asked)>, place: usize| {
+                number += 1;
+                let take = |running: &mut Vec<(Number, usize)>, place: usize| {
                     (!running.is_empty()).then(|| running.remove(place % running.len()))
                 };
                 match step {
                     Step::Wait(seconds) => now += seconds,
                     Step::Ask => {
-                        let admission = circuit.admit(at(now), next);
-                        let asked = model.admit(now);
-                        prop_assert_eq!(admission, asked.admission);
-                        running.push((circuit.era, asked));
+                        let (request, admission) = model.admit(now);
+                        prop_assert_eq!(circuit.admit(number, at(now)), admission);
+                        running.push((number, request));
                     }
                     Step::Succeed(place) => {
-                        if let Some((era, asked)) = take(&mut running, place) {
-                            circuit.succeeded(era);
-                            model.succeeded(asked);
+                        if let Some((began, request)) = take(&mut running, place) {
+                            circuit.succeeded(began, number);
+                            model.succeeded(request);
                         }
                     }
                     Step::Fail(place, is_limit, named) => {
-                        if let Some((era, asked)) = take(&mut running, place) {
+                        if let Some((began, request)) = take(&mut running, place) {
                             let until = named.map(|it| at(now + it));
                             let failure = if is_limit {
                                 Failure::Limit { until }
                             } else {
                                 Failure::Ordinary { until }
                             };
-                            circuit.failed(era, failure, &POLICY, at(now), next);
-                            let named = named.map(|it| now + it);
-                            model.failed(asked, now, (is_limit, named));
+                            circuit.failed(began, failure, &POLICY, at(now), number);
+                            model.failed(request, now, is_limit, named.map(|it| now + it));
                         }
                     }
                     Step::Abandon(place) => {
-                        if let Some((era, asked)) = take(&mut running, place) {
-                            circuit.abandoned(era, next);
-                            model.abandoned(asked);
+                        if let Some((began, request)) = take(&mut running, place) {
+                            circuit.abandoned(began, number);
+                            model.abandoned(request);
                         }
                     }
                     Step::Reset => {
-                        circuit = Circuit::closed();
-                        model.turn();
-                        model.open_until = None;
+                        circuit = Circuit::closed(number);
+                        model.close();
                     }
                 }
-                let is_open = circuit.state.opening().is_some();
-                prop_assert_eq!(is_open, model.open_until.is_some(), "after {} s", now);
-                let probing = matches!(circuit.state, State::HalfOpen(_));
-                prop_assert_eq!(probing, model.is_probing);
-                if let Some(opening) = circuit.state.opening() {
-                    prop_assert_eq!(opening.until, at(model.open_until.unwrap_or(0)));
-                }
+                let until = circuit.state.opening().map(|it| it.until);
+                prop_assert_eq!(until, model.open_until.map(at), "after {} s", now);
+                let is_probing = matches!(circuit.state, State::HalfOpen(_));
+                prop_assert_eq!(is_probing, model.probe.is_some());
             }
         }
     }

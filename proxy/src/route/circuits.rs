@@ -18,7 +18,7 @@ use metrics::counter;
 use proto::{line::timestamp, sync};
 use tokio::sync::Notify;
 
-use super::circuit::{Admission, CLOSED, Circuit, Era, Failure, State};
+use super::circuit::{Admission, Circuit, Failure, Number, State};
 use crate::{
     index::{AccessKey, Index},
     settings,
@@ -31,7 +31,10 @@ pub struct Circuits {
     policy: settings::Circuit,
     /// By the id of the access key.
     kept: DashMap<Arc<str>, Kept>,
-    last_era: AtomicU64,
+    /// The number of the last request, or change.
+    last: AtomicU64,
+    /// Keys without a credential for Bedrock use the process's role.
+    uses_role: bool,
     changed: Notify,
 }
 
@@ -47,15 +50,18 @@ pub struct Permit {
     circuits: Arc<Circuits>,
     access_key: Arc<AccessKey>,
     pub admission: Admission,
-    era: Era,
+    number: Number,
 }
 
 impl Circuits {
-    pub fn new(policy: settings::Circuit) -> Self {
+    /// A circuit is of use only with somebody else to ask: with a credential for
+    /// Bedrock, or when the process `uses_role`.
+    pub fn new(policy: settings::Circuit, uses_role: bool) -> Self {
         Self {
             policy,
             kept: DashMap::new(),
-            last_era: AtomicU64::new(CLOSED),
+            last: AtomicU64::new(0),
+            uses_role,
             changed: Notify::new(),
         }
     }
@@ -63,20 +69,22 @@ impl Circuits {
     /// What the next request of an access key may do. Its end has to be told to
     /// the permit.
     pub fn admit(self: &Arc<Self>, access_key: &Arc<AccessKey>, now: DateTime<Utc>) -> Permit {
-        let (admission, era) = if self.kept.contains_key(&access_key.id) {
-            self.change(access_key, |circuit, next| {
-                let admission = circuit.admit(now, next);
-                (admission, circuit.era)
-            })
+        let number = self.next();
+        let admission = if self.kept.contains_key(&access_key.id) {
+            self.change(access_key, |circuit| circuit.admit(number, now))
         } else {
-            (Admission::Pass, CLOSED)
+            Admission::Pass
         };
         Permit {
             circuits: self.clone(),
             access_key: access_key.clone(),
             admission,
-            era,
+            number,
         }
+    }
+
+    fn next(&self) -> Number {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Whether an access key is to ask somebody else first. Asking changes
@@ -86,17 +94,19 @@ impl Circuits {
         kept.is_some_and(|it| it.circuit.state.opening().is_some())
     }
 
-    /// Forgets what nobody needs any more: of keys that are gone or were reset,
-    /// and failures that no longer count.
+    /// Forgets what nobody needs any more: of keys that are gone, were reset or
+    /// have nobody else to ask, and failures that no longer count.
     pub fn settle(&self, index: &Index, now: DateTime<Utc>) {
         self.kept.retain(|id, kept| {
             let is_known = index
                 .access_key_by_id(id)
                 .is_some_and(|it| it.circuit_resets == kept.circuit_resets);
-            if !is_known && kept.circuit.state.opening().is_some() {
-                self.tell(id, &kept.circuit.state, &Circuit::closed().state);
+            let has_choice = self.uses_role || index.bedrock_key(id).is_some();
+            let is_of_use = is_known && has_choice;
+            if !is_of_use && kept.circuit.state.opening().is_some() {
+                self.tell(id, &kept.circuit.state, &Circuit::closed(0).state);
             }
-            is_known && !kept.circuit.is_quiet(&self.policy, now)
+            is_of_use && !kept.circuit.is_quiet(&self.policy, now)
         });
     }
 
@@ -141,18 +151,18 @@ impl Circuits {
     }
 
     /// Lets `decide` change the circuit of an access key.
-    fn change<T>(&self, access_key: &AccessKey, decide: impl FnOnce(&mut Circuit, Era) -> T) -> T {
-        let next = self.last_era.fetch_add(1, Ordering::Relaxed) + 1;
+    fn change<T>(&self, access_key: &AccessKey, decide: impl FnOnce(&mut Circuit) -> T) -> T {
         let mut kept = self
             .kept
             .entry(access_key.id.clone())
             .or_insert_with(|| Kept {
-                circuit: Circuit::closed(),
+                circuit: Circuit::closed(0),
                 circuit_resets: access_key.circuit_resets,
             });
         let before = kept.circuit.state.clone();
-        let decided = decide(&mut kept.circuit, next);
-        if kept.circuit.state.label() != before.label() {
+        let decided = decide(&mut kept.circuit);
+        let after = &kept.circuit.state;
+        if after.label() != before.label() || after.opening() != before.opening() {
             self.tell(&access_key.id, &before, &kept.circuit.state);
         }
         decided
@@ -174,22 +184,24 @@ impl Circuits {
 }
 
 impl Permit {
-    /// The plan has answered. What it fails from now on counts as ordinary.
+    /// The plan has answered. What it fails from now on is told by the same
+    /// permit, as of a request that begins now.
     pub fn succeeded(&mut self) {
-        if self.admission == Admission::Pass {
-            return;
+        if self.admission != Admission::Pass {
+            let (number, next) = (self.number, self.circuits.next());
+            self.circuits
+                .change(&self.access_key, |it| it.succeeded(number, next));
+            self.admission = Admission::Pass;
+            self.number = next;
         }
-        let (era, access_key) = (self.era, &self.access_key);
-        self.circuits.change(access_key, |it, _| it.succeeded(era));
-        self.admission = Admission::Pass;
-        self.era = CLOSED;
     }
 
     /// The plan has failed.
     pub fn failed(mut self, failure: Failure, now: DateTime<Utc>) {
-        let (era, policy) = (self.era, &self.circuits.policy);
-        self.circuits.change(&self.access_key, |it, next| {
-            it.failed(era, failure, policy, now, next);
+        let (number, next) = (self.number, self.circuits.next());
+        let policy = &self.circuits.policy;
+        self.circuits.change(&self.access_key, |it| {
+            it.failed(number, failure, policy, now, next);
         });
         self.admission = Admission::Pass;
     }
@@ -198,9 +210,9 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.admission == Admission::Probe {
-            let (era, access_key) = (self.era, &self.access_key);
+            let (number, next) = (self.number, self.circuits.next());
             self.circuits
-                .change(access_key, |it, next| it.abandoned(era, next));
+                .change(&self.access_key, |it| it.abandoned(number, next));
         }
     }
 }

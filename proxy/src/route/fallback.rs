@@ -1,6 +1,8 @@
 //! Which failures move on to the next provider, which count for the circuit, and
 //! which of two failures the client is told of. One table each, and pure.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, StatusCode, header};
 
@@ -17,12 +19,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether the plan has said that it will not answer before this time.
+    /// Whether the plan will not answer before this time, as far as it has said.
     pub fn lasts_beyond(self, time: DateTime<Utc>) -> bool {
         match self.counts {
-            Some(Failure::Limit { until: named } | Failure::Ordinary { until: named }) => {
-                named.is_some_and(|it| it > time)
-            }
+            Some(Failure::Limit { until }) => until.is_none_or(|it| it > time),
+            Some(Failure::Ordinary { until }) => until.is_some_and(|it| it > time),
             None => false,
         }
     }
@@ -57,9 +58,13 @@ fn counted(failure: Failure) -> Verdict {
 /// | 5xx | yes | yes |
 /// | everything else, as the client's own credential refused | no | no |
 pub fn of_status(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Verdict {
-    let until = asked_again_at(headers, now);
+    let until = retry_after(headers, now);
     match status {
-        StatusCode::TOO_MANY_REQUESTS if is_used_up(headers) => counted(Failure::Limit { until }),
+        StatusCode::TOO_MANY_REQUESTS if is_used_up(headers) => {
+            // Absent is earlier than any time.
+            let until = until.max(reset(headers));
+            counted(Failure::Limit { until })
+        }
         StatusCode::REQUEST_TIMEOUT => UNCOUNTED,
         StatusCode::TOO_MANY_REQUESTS => counted(Failure::Ordinary { until }),
         status if status.is_server_error() => counted(Failure::Ordinary { until }),
@@ -135,35 +140,37 @@ fn is_passing(kind: Kind) -> bool {
 /// users of a plan; `status` is `allowed`, `allowed_warning` or `rejected`.
 fn is_used_up(headers: &HeaderMap) -> bool {
     match text(headers, "anthropic-ratelimit-unified-status") {
-        Some(status) => status == "rejected",
+        Some(status) => status.eq_ignore_ascii_case("rejected"),
         None => headers.contains_key(UNIFIED_RESET),
     }
 }
 
 const UNIFIED_RESET: &str = "anthropic-ratelimit-unified-reset";
 
-/// When the plan wants to be asked again: the later one of what it names.
-pub fn asked_again_at(headers: &HeaderMap, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let retry_after = text(headers, header::RETRY_AFTER.as_str()).and_then(|text| {
-        let seconds = text.parse().ok().and_then(TimeDelta::try_seconds);
-        let after = seconds.and_then(|it| now.checked_add_signed(it));
-        after.or_else(|| {
-            DateTime::parse_from_rfc2822(text)
-                .ok()
-                .map(|it| it.to_utc())
-        })
-    });
-    let reset = text(headers, UNIFIED_RESET).and_then(|text| {
-        let seconds = text.parse().ok();
-        let epoch = seconds.and_then(|it| DateTime::from_timestamp(it, 0));
-        epoch.or_else(|| {
-            DateTime::parse_from_rfc3339(text)
-                .ok()
-                .map(|it| it.to_utc())
-        })
-    });
-    // Absent is earlier than any time.
-    retry_after.max(reset)
+/// When the plan wants to be asked again.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let text = text(headers, header::RETRY_AFTER.as_str())?;
+    let seconds = text.parse().ok().map(f64::ceil);
+    let delta = seconds.and_then(|it| Duration::try_from_secs_f64(it).ok());
+    let delta = delta.and_then(|it| TimeDelta::from_std(it).ok());
+    let after = delta.and_then(|it| now.checked_add_signed(it));
+    after.or_else(|| {
+        DateTime::parse_from_rfc2822(text)
+            .ok()
+            .map(|it| it.to_utc())
+    })
+}
+
+/// When a limit of the plan's is no longer used up.
+fn reset(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let text = text(headers, UNIFIED_RESET)?;
+    let seconds = text.parse().ok();
+    let epoch = seconds.and_then(|it| DateTime::from_timestamp(it, 0));
+    epoch.or_else(|| {
+        DateTime::parse_from_rfc3339(text)
+            .ok()
+            .map(|it| it.to_utc())
+    })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -227,7 +234,7 @@ mod tests {
             (429, &rejected, limit(Some(3600))),
             (429, &rejected[1..], limit(Some(3600))),
             (429, &rejected[..1], limit(None)),
-            (429, &allowed, ordinary(Some(3600))),
+            (429, &allowed, ordinary(None)),
             (500, &[], ordinary(None)),
             (501, &[], ordinary(None)),
             (502, &[], ordinary(None)),
@@ -242,20 +249,41 @@ mod tests {
     }
 
     #[test]
-    fn times_come_in_several_forms_and_the_later_one_counts() {
+    fn times_come_in_several_forms_and_the_later_one_counts_for_a_limit() {
         let reset = (NOW + 60).to_string();
-        for (named, expected) in [
-            (&[("retry-after", "x")][..], None),
-            (&[("retry-after", "-1")], Some(-1)),
-            (&[("retry-after", "99999999999999999999")], None),
-            (&[("retry-after", "Mon, 21 Sep 2026 14:13:21 GMT")], Some(1)),
-            (&[("retry-after", "90"), (UNIFIED_RESET, &reset)], Some(90)),
-            (&[("retry-after", "9"), (UNIFIED_RESET, &reset)], Some(60)),
-            (&[(UNIFIED_RESET, "2026-09-21T14:13:25Z")], Some(5)),
-            (&[(UNIFIED_RESET, "soon")], None),
+        let date = "Mon, 21 Sep 2026 14:13:21 GMT";
+        for (retry_after, reset, expected, of_limit) in [
+            ("x", "", None, None),
+            ("-1", "", None, None),
+            ("1.5", "", Some(2), Some(2)),
+            ("1e300", "", None, None),
+            (date, "", Some(1), Some(1)),
+            ("90", &*reset, Some(90), Some(90)),
+            ("9", &*reset, Some(9), Some(60)),
+            ("", "2026-09-21T14:13:25Z", None, Some(5)),
+            ("", "soon", None, None),
         ] {
-            let found = asked_again_at(&headers(named), at(0));
-            assert_eq!(found, expected.map(at), "{named:?}");
+            let mut headers = headers(&[("retry-after", retry_after), (UNIFIED_RESET, reset)]);
+            let found = of_status(StatusCode::BAD_GATEWAY, &headers, at(0));
+            assert_eq!(found, ordinary(expected), "{retry_after} {reset}");
+            let status = "anthropic-ratelimit-unified-status";
+            headers.insert(status, "Rejected".parse().unwrap());
+            let found = of_status(StatusCode::TOO_MANY_REQUESTS, &headers, at(0));
+            assert_eq!(found, limit(of_limit), "{retry_after} {reset}");
+        }
+    }
+
+    #[test]
+    fn a_limit_lasts_longer_than_a_moment() {
+        for (verdict, expected) in [
+            (limit(None), true),
+            (limit(Some(61)), true),
+            (limit(Some(59)), false),
+            (ordinary(None), false),
+            (ordinary(Some(61)), true),
+            (UNCOUNTED, false),
+        ] {
+            assert_eq!(verdict.lasts_beyond(at(60)), expected, "{verdict:?}");
         }
     }
 
