@@ -50,11 +50,6 @@ impl Endpoint {
         matches!(self, Self::Messages | Self::CountTokens | Self::Models)
     }
 
-    /// Whether a model answers: with content, or with how much it was given.
-    pub fn is_asked_of_a_model(self) -> bool {
-        matches!(self, Self::Messages | Self::CountTokens)
-    }
-
     pub fn is_metered(self) -> bool {
         self == Self::Messages
     }

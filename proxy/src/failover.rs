@@ -4,7 +4,7 @@
 //! [`hold`] when an answer is one. Here it is only done: ask, hold, tell the
 //! circuit, go on.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderValue, StatusCode};
@@ -12,9 +12,10 @@ use proto::sync::{Provider, RoutingStrategy};
 
 use crate::{
     ask,
+    endpoint::Endpoint,
     error::{Error, Kind},
     refusal,
-    relay::hold::hold,
+    relay::hold::{Patience, Wanted, hold},
     request::{Inquiry, record::Record, waiting::Client},
     route::{
         self,
@@ -22,11 +23,16 @@ use crate::{
         circuits::Permit,
         fallback::{self, Told, Verdict},
     },
-    upstream::{Answer, Flow},
+    upstream::{Answer, Flow, bedrock::fault},
+    usage::meter::Reading,
 };
 
 /// Why somebody was not asked first.
 const CIRCUIT_OPEN: &str = "circuit_open";
+
+/// The words of a refusal come with its head; whoever waits for an answer does
+/// not wait for them.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(20);
 
 /// A client that is told of a limit which lasts longer need not try again.
 const SOON: TimeDelta = TimeDelta::seconds(60);
@@ -148,6 +154,8 @@ async fn attempt(
     };
     let now = Utc::now();
     let verdict = verdict(provider, &result, now);
+    // Nobody charges for it.
+    *record.reading() = Reading::default();
     if let (Some(permit), Some(failure)) = (permit, verdict.counts) {
         permit.failed(failure, now);
     }
@@ -155,7 +163,7 @@ async fn attempt(
         && let Ok(answer) = &mut result
     {
         // Its connection is free while somebody else is asked.
-        let body = answer.refusal().await;
+        let body = answer.refusal(REFUSAL_PATIENCE).await;
         answer.flow = Flow::Whole(Some(body));
     }
     Err(Failed {
@@ -166,18 +174,31 @@ async fn attempt(
 }
 
 /// A provider's answer from its first content on, or why there is none.
-async fn held(provider: Provider, inquiry: &Inquiry, record: &Record) -> Result<Answer, Error> {
+async fn held(provider: Provider, inquiry: &Inquiry, record: &mut Record) -> Result<Answer, Error> {
     let answer = match provider {
         Provider::Bedrock => Box::pin(ask::bedrock(inquiry, record)).await?,
         Provider::Plan | Provider::Unspecified => {
             ask::plan(inquiry.headers.clone(), inquiry, record).await?
         }
     };
-    if !inquiry.endpoint.is_asked_of_a_model() {
-        return Ok(answer);
-    }
+    let wanted = match inquiry.endpoint {
+        Endpoint::Messages if inquiry.asked.is_streaming => Wanted::Stream,
+        Endpoint::Messages => Wanted::Message,
+        Endpoint::CountTokens => Wanted::Count,
+        _ => return Ok(answer),
+    };
     let limits = &inquiry.proxy.limits;
-    hold(answer, limits.first_byte_timeout.min(limits.idle_timeout)).await
+    let patience = Patience {
+        content: limits.first_byte_timeout,
+        silence: limits.idle_timeout,
+    };
+    let mut answer = hold(answer, wanted, patience, record.reading()).await?;
+    if provider == Provider::Bedrock && !answer.head.status.is_success() {
+        // Its other refusals are errors by now.
+        let body = answer.refusal(REFUSAL_PATIENCE).await;
+        return Err(fault::of_answer(&answer.head, &body));
+    }
+    Ok(answer)
 }
 
 /// What follows from a refusal or a failure.
@@ -197,7 +218,8 @@ async fn both_failed(first: Failed, second: Failed, record: &mut Record) -> Fail
     };
     let told = match &bedrock.result {
         Err(error) => fallback::more_useful(plan.verdict, error),
-        Ok(_) => Told::Bedrock,
+        // It is never an answer by now.
+        Ok(_) => Told::Plan,
     };
     let mut told = match told {
         Told::Plan => plan,
@@ -205,7 +227,7 @@ async fn both_failed(first: Failed, second: Failed, record: &mut Record) -> Fail
     };
     record.goes_to(told.provider);
     if let Ok(answer) = &mut told.result {
-        let body = answer.refusal().await;
+        let body = answer.refusal(REFUSAL_PATIENCE).await;
         refusal::in_our_name(answer, &body, record.request_id());
         if told.verdict.lasts_beyond(Utc::now() + SOON) {
             let never = HeaderValue::from_static("false");

@@ -255,10 +255,25 @@ pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
     response
 }
 
-/// The last event of a stream that failed with `error`.
+/// A refusal for a client that was promised a stream.
 pub fn event(error: &Error, request_id: &str) -> Bytes {
     let row = row(error.kind);
     event_of(&envelope(row.r#type, &message(&row, error), request_id))
+}
+
+/// The end of a stream that has had content. Clients repeat the request after
+/// three types only, and nothing else is of use to them there: what the answer
+/// was, nobody knows.
+///
+/// Source: measured, `sse-…-mid` of the real clients.
+pub fn last_event(error: &Error, request_id: &str) -> Bytes {
+    let row = row(error.kind);
+    let error_type = match row.r#type {
+        again @ ("overloaded_error" | "api_error" | "timeout_error") => again,
+        "rate_limit_error" => "overloaded_error",
+        _ => "api_error",
+    };
+    event_of(&envelope(error_type, &message(&row, error), request_id))
 }
 
 /// An upstream's refusal, for a client that was promised a stream.

@@ -207,19 +207,22 @@ impl Relay {
                             }
                         }
                         Err(trailers) => {
-                            self.look_for_the_end();
-                            return Poll::Ready(Some(Ok(trailers)));
+                            let rest = self.look_for_the_end();
+                            if !rest.is_empty() {
+                                // A client that has all of it needs no trailers.
+                                return Poll::Ready(Some(Ok(Frame::data(rest))));
+                            }
+                            if self.broken.is_none() {
+                                return Poll::Ready(Some(Ok(trailers)));
+                            }
                         }
                     }
                 }
-                Poll::Ready(Some(Err(_late))) if self.has_all_been_said() => {
-                    self.is_over = true;
-                    let last = self.end();
-                    if !last.is_empty() {
+                Poll::Ready(Some(Err(error))) => {
+                    if let Some(last) = self.give_up(error) {
                         return Poll::Ready(Some(Ok(Frame::data(last))));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => self.give_up(error),
                 Poll::Ready(None) => {
                     let rest = self.look_for_the_end();
                     if self.broken.is_none() {
@@ -227,14 +230,25 @@ impl Relay {
                         return Poll::Ready(rest);
                     }
                 }
-                Poll::Pending if self.stopping.poll(cx).is_ready() => {
-                    self.give_up(Kind::Stopping.into());
+                Poll::Pending => {
+                    let Some(error) = self.poll_reason_to_stop(cx) else {
+                        return self.poll_ping(cx);
+                    };
+                    if let Some(last) = self.give_up(error) {
+                        return Poll::Ready(Some(Ok(Frame::data(last))));
+                    }
                 }
-                Poll::Pending if self.silence.poll_too_long(cx) => {
-                    self.give_up(Kind::IdleTimeout.into());
-                }
-                Poll::Pending => return self.poll_ping(cx),
             }
+        }
+    }
+
+    fn poll_reason_to_stop(&mut self, cx: &mut Context<'_>) -> Option<Error> {
+        if self.stopping.poll(cx).is_ready() {
+            Some(Kind::Stopping.into())
+        } else if self.silence.poll_too_long(cx) {
+            Some(Kind::IdleTimeout.into())
+        } else {
+            None
         }
     }
 
@@ -244,8 +258,8 @@ impl Relay {
             Some(decoder) => match decoder.push(&data) {
                 Ok(decoded) => decoded.into(),
                 Err(cause) => {
-                    self.give_up(Error::because(Kind::UpstreamBroken, cause));
-                    return Bytes::new();
+                    let error = Error::because(Kind::UpstreamBroken, cause);
+                    return self.give_up(error).unwrap_or_default();
                 }
             },
             None => data,
@@ -272,15 +286,18 @@ impl Relay {
         }
     }
 
-    /// Whether the answer is complete although its end is not a clean one: a
-    /// client would throw it away for an error behind it.
-    fn has_all_been_said(&self) -> bool {
-        self.events.is_some() && self.tap.has_stopped()
-    }
-
-    fn give_up(&mut self, error: Error) {
+    /// Nothing more is to be had from the upstream. If all has been said, or an
+    /// error, the client would only throw it away for an error behind it: what is
+    /// left for it then.
+    fn give_up(&mut self, error: Error) -> Option<Bytes> {
+        if self.events.is_some() && self.tap.has_had_its_say() {
+            self.is_over = true;
+            let last = self.end();
+            return (!last.is_empty()).then_some(last);
+        }
         self.tap.broken(&error);
         self.broken = Some(error);
+        None
     }
 
     /// The last thing the client gets of an answer that is not complete.
@@ -289,7 +306,8 @@ impl Relay {
             return Err(error);
         }
         self.is_over = true;
-        Ok(Frame::data(refusal::event(&error, &self.request_id)))
+        let event = refusal::last_event(&error, &self.request_id);
+        Ok(Frame::data(event))
     }
 
     /// When the upstream has nothing more to say: was it all?
@@ -299,8 +317,7 @@ impl Relay {
         }
         if self.tap.is_cut_short() {
             let error = Error::because(Kind::UpstreamBroken, "the stream has no end");
-            self.give_up(error);
-            return Bytes::new();
+            return self.give_up(error).unwrap_or_default();
         }
         self.end()
     }
@@ -343,8 +360,8 @@ impl Drop for Relay {
             return;
         }
         let flow = std::mem::replace(&mut self.flow, Flow::Whole(None));
-        let tap = self.tap.take();
-        self.terms.abandoned.go_on(read_on(flow, tap));
+        let (decoder, tap) = (self.decoder.take(), self.tap.take());
+        self.terms.abandoned.go_on(read_on(flow, decoder, tap));
     }
 }
 

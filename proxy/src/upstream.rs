@@ -6,6 +6,7 @@
 
 pub mod bedrock;
 pub mod connect;
+pub mod heard;
 pub mod http1;
 pub mod http2;
 pub mod members;
@@ -53,14 +54,13 @@ pub struct Answer {
     pub flow: Flow,
 }
 
-/// A refusal that is told in other words is not longer, and comes at once.
+/// A refusal that is told in other words is not longer.
 const REFUSAL_BYTES: usize = 64 << 10;
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Answer {
-    /// What a refusal says, taken out of it; nothing when it does not come soon.
-    pub async fn refusal(&mut self) -> Bytes {
-        let body = timeout(REFUSAL_PATIENCE, self.flow.read(REFUSAL_BYTES)).await;
+    /// What a refusal says, taken out of it; nothing when it does not come in time.
+    pub async fn refusal(&mut self, patience: Duration) -> Bytes {
+        let body = timeout(patience, self.flow.read(REFUSAL_BYTES)).await;
         let body = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
         let headers = &mut self.head.headers;
         let plain = decode::whole(headers, &body).unwrap_or_default();
@@ -86,7 +86,7 @@ pub enum Flow {
 /// Why an exchange ended without an answer.
 #[derive(Debug)]
 enum Failure {
-    /// The connection died before the head of an answer: another may do better.
+    /// The connection died before any byte of an answer: another may do better.
     Died(Error),
     Final(Error),
 }
@@ -144,7 +144,8 @@ impl Upstream {
             match connected {
                 Connected::Http1(connection) => {
                     let request = http1::in_origin_form(request);
-                    let (head, flow) = connection.exchange(request, &self.http1).await?;
+                    let exchange = connection.exchange(request, &self.http1).await;
+                    let (head, flow) = exchange.map_err(|it| failure(it.cause, it.has_begun))?;
                     let flow = Flow::Http1(Box::new(flow));
                     Ok(Answer { head, flow })
                 }
@@ -153,23 +154,15 @@ impl Upstream {
                     *request.version_mut() = Version::HTTP_2;
                     // HTTP/2 names the host in `:authority`.
                     request.headers_mut().remove(header::HOST);
-                    let (head, flow) = lease.exchange(request).await?;
+                    let exchange = lease.exchange(request).await;
+                    let (head, flow) = exchange.map_err(|it| failure(it, false))?;
                     let flow = Flow::Http2(Box::new(flow));
                     Ok(Answer { head, flow })
                 }
             }
         };
         match timeout(self.limits.first_byte_timeout, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(cause)) => {
-                let died = died_unanswered(&cause);
-                let error = Error::because(Kind::UpstreamBroken, cause);
-                Err(if died {
-                    Failure::Died(error)
-                } else {
-                    Failure::Final(error)
-                })
-            }
+            Ok(answer) => answer,
             Err(elapsed) => Err(Failure::Final(Error::because(
                 Kind::FirstByteTimeout,
                 elapsed,
@@ -187,6 +180,16 @@ impl Upstream {
             Ok(connected) => connected.map_err(|cause| Error::because(Kind::Connect, cause)),
             Err(elapsed) => Err(Error::because(Kind::Connect, elapsed)),
         }
+    }
+}
+
+fn failure(cause: hyper::Error, has_begun: bool) -> Failure {
+    let died = !has_begun && died_unanswered(&cause);
+    let error = Error::because(Kind::UpstreamBroken, cause);
+    if died {
+        Failure::Died(error)
+    } else {
+        Failure::Final(error)
     }
 }
 

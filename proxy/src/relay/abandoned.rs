@@ -6,7 +6,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::tap::Tap;
+use super::{decode::Decoder, tap::Tap};
 use crate::{tasks::Tasks, upstream::Flow};
 
 /// Answers that are read on at one time. Further ones are cancelled at once, and
@@ -52,14 +52,22 @@ impl Abandoned {
     }
 }
 
-/// Reads an answer to its end. Dropped before that, the upstream is cancelled
+/// Reads an answer to its end, through a decoder if the tap is to see what the
+/// client would have seen. Dropped before that, the upstream is cancelled
 /// and what is known by then is booked.
-pub async fn read_on(mut flow: Flow, mut tap: Tap) {
+pub async fn read_on(mut flow: Flow, mut decoder: Option<Decoder>, mut tap: Tap) {
     while !flow.is_end() {
         match poll_fn(|cx| flow.poll_piece(cx)).await {
             Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    tap.see(data);
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                match &mut decoder {
+                    Some(decoder) => match decoder.push(&data) {
+                        Ok(decoded) => tap.see(&decoded.into()),
+                        Err(_) => return,
+                    },
+                    None => tap.see(&data),
                 }
             }
             Some(Err(_)) => return,

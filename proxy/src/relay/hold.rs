@@ -7,8 +7,8 @@
 use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
-use serde::de::IgnoredAny;
+use http::{HeaderMap, HeaderValue, header};
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::time::timeout;
 
 use super::{
@@ -20,6 +20,7 @@ use crate::{
     error::{Error, Kind},
     refusal,
     upstream::{Answer, Flow},
+    usage::meter::Reading,
 };
 
 /// What comes before the content is a few hundred bytes, and an answer that is
@@ -43,40 +44,69 @@ struct Refused {
     envelope: Bytes,
 }
 
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Stream,
+    Message,
+    /// How many tokens the input has.
+    Count,
+}
+
+/// How long is waited, from the head on.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the first content.
+    pub content: Duration,
+    /// For anything at all.
+    pub silence: Duration,
+}
+
 /// Waits for the first content of a successful answer: an event of a stream that
 /// is neither `message_start` nor `ping`, or the whole of an answer that is no
-/// stream. What came until then is part of the answer that is returned.
+/// stream. What came until then is part of the answer that is returned. What a
+/// stream states meanwhile goes into `reading`, in case that is all there will
+/// ever be.
 ///
-/// A stream that begins with an `error` event is returned as the answer that the
-/// API would have given before the stream: with a status, and the envelope as its
-/// body.
+/// What begins with an `error` is returned as the answer that the API should have
+/// given: with a status, and the envelope as its body.
 ///
 /// # Errors
 ///
-/// The answer ends or breaks before its first content, says nothing for the time
-/// of `silence`, or is no answer to a question to a model.
-pub async fn hold(answer: Answer, silence: Duration) -> Result<Answer, Error> {
+/// The answer ends or breaks before its first content, keeps one waiting for too
+/// long, or is not what was wanted.
+pub async fn hold(
+    answer: Answer,
+    wanted: Wanted,
+    patience: Patience,
+    reading: &mut Reading,
+) -> Result<Answer, Error> {
     if !answer.head.status.is_success() {
         return Ok(answer);
     }
-    let Ok(decoder) = Decoder::of(form::coding(&answer.head.headers)) else {
-        // The client will know what it has asked for.
-        return Ok(answer);
-    };
-    match Form::of(&answer.head.headers) {
-        Form::Stream => stream(answer, decoder, silence).await,
-        Form::Json => whole(answer, silence).await,
-        Form::Other => {
-            let cause = "a success that is neither JSON nor a stream of events";
-            Err(Error::because(Kind::UpstreamBroken, cause))
+    let decoder = Decoder::of(form::coding(&answer.head.headers))
+        .map_err(|cause| Error::because(Kind::UpstreamBroken, cause))?;
+    let content = async {
+        match (Form::of(&answer.head.headers), wanted) {
+            (Form::Stream, Wanted::Stream | Wanted::Message) => {
+                stream(answer, decoder, patience.silence, reading).await
+            }
+            (Form::Json, wanted) => whole(answer, wanted, patience.silence).await,
+            (Form::Stream | Form::Other, _) => {
+                let cause = "a success of another form than was asked for";
+                Err(Error::because(Kind::UpstreamBroken, cause))
+            }
         }
-    }
+    };
+    let content = timeout(patience.content, content).await;
+    content.map_err(|elapsed| Error::because(Kind::FirstByteTimeout, elapsed))?
 }
 
 async fn stream(
     mut answer: Answer,
     mut decoder: Option<Decoder>,
     silence: Duration,
+    reading: &mut Reading,
 ) -> Result<Answer, Error> {
     let mut splitter = Splitter::default();
     let mut held = Held::default();
@@ -88,9 +118,9 @@ async fn stream(
         let found = match &mut decoder {
             Some(decoder) => decoder
                 .push(&piece)
-                .map(|decoded| look(&mut splitter, &decoded))
+                .map(|decoded| look(&mut splitter, &decoded, reading))
                 .map_err(|cause| Error::because(Kind::UpstreamBroken, cause))?,
-            None => look(&mut splitter, &piece),
+            None => look(&mut splitter, &piece, reading),
         };
         held.add(piece);
         match found {
@@ -101,26 +131,68 @@ async fn stream(
     }
 }
 
-async fn whole(mut answer: Answer, silence: Duration) -> Result<Answer, Error> {
+async fn whole(mut answer: Answer, wanted: Wanted, silence: Duration) -> Result<Answer, Error> {
     let mut held = Held::default();
     while held.bytes < MAX_HELD_BYTES {
         match next(&mut answer.flow, silence).await? {
             Some(piece) => held.add(piece),
             None => {
                 let body = held.whole();
-                let text = decode::whole(&answer.head.headers, &body)
-                    .map_err(|cause| Error::because(Kind::UpstreamBroken, cause))?;
-                // Without the parser's own words, which may quote the answer.
-                if serde_json::from_slice::<IgnoredAny>(&text).is_err() {
-                    let cause = "the answer is not the JSON that it says it is";
-                    return Err(Error::because(Kind::UpstreamBroken, cause));
-                }
-                answer.flow = Flow::Whole(Some(body));
-                return Ok(answer);
+                return match Said::of(&answer.head.headers, &body)? {
+                    Said::Error(refused) => Ok(refused.answer(answer)),
+                    said if said.is(wanted) => {
+                        answer.flow = Flow::Whole(Some(body));
+                        Ok(answer)
+                    }
+                    _ => {
+                        let cause = "the answer is not what was asked for";
+                        Err(Error::because(Kind::UpstreamBroken, cause))
+                    }
+                };
             }
         }
     }
     Ok(held.before(answer))
+}
+
+/// What a JSON answer is.
+#[derive(Debug)]
+enum Said {
+    Message,
+    Count,
+    Error(Refused),
+    Other,
+}
+
+impl Said {
+    fn of(headers: &HeaderMap, body: &Bytes) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Typed {
+            r#type: Option<String>,
+            input_tokens: Option<IgnoredAny>,
+        }
+        let text = decode::whole(headers, body)
+            .map_err(|cause| Error::because(Kind::UpstreamBroken, cause))?;
+        let Ok(typed) = serde_json::from_slice::<Typed>(&text) else {
+            // Without the parser's own words, which may quote the answer.
+            let cause = "the answer is not the JSON that it says it is";
+            return Err(Error::because(Kind::UpstreamBroken, cause));
+        };
+        Ok(match typed.r#type.as_deref() {
+            Some("message") => Self::Message,
+            Some("error") => Self::Error(Refused::of(&text)),
+            _ if typed.input_tokens.is_some() => Self::Count,
+            _ => Self::Other,
+        })
+    }
+
+    fn is(&self, wanted: Wanted) -> bool {
+        match self {
+            Self::Message => wanted == Wanted::Message,
+            Self::Count => wanted == Wanted::Count,
+            Self::Error(_) | Self::Other => false,
+        }
+    }
 }
 
 /// The next data of an answer; none at its end.
@@ -136,11 +208,13 @@ async fn next(flow: &mut Flow, silence: Duration) -> Result<Option<Bytes>, Error
     Ok(None)
 }
 
-fn look(splitter: &mut Splitter, bytes: &[u8]) -> Found {
+fn look(splitter: &mut Splitter, bytes: &[u8], reading: &mut Reading) -> Found {
     let mut found = Found::Nothing;
     let looked = splitter.push(bytes, |event| {
         if matches!(found, Found::Nothing) {
             found = Found::of(&event);
+            // What it cannot take in, the meter will say.
+            let _unreadable = reading.take(&event);
         }
     });
     match looked {
@@ -170,11 +244,13 @@ impl Found {
 
 impl Refused {
     fn of(data: &[u8]) -> Self {
-        #[derive(Default, serde::Deserialize)]
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
         struct Envelope {
             error: Typed,
         }
-        #[derive(Default, serde::Deserialize)]
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
         struct Typed {
             r#type: String,
         }

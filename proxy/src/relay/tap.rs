@@ -63,6 +63,11 @@ impl Tap {
         self.meter.is_stream() && self.meter.reading.stopped && self.meter.reading.error.is_none()
     }
 
+    /// Whether the stream has said that it stops, or that it has failed.
+    pub fn has_had_its_say(&self) -> bool {
+        self.has_stopped() || self.meter.reading.error.is_some()
+    }
+
     /// Whether the stream has had its last event.
     pub fn has_ended(&self) -> bool {
         self.meter.reading.ended

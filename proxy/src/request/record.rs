@@ -234,6 +234,11 @@ impl Record {
         self.reading = reading;
     }
 
+    /// What an answer states that is held.
+    pub fn reading(&mut self) -> &mut Reading {
+        &mut self.reading
+    }
+
     /// The answer was relayed to its end.
     pub fn ended(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);

@@ -13,6 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,6 +27,9 @@ use crate::{
     signal::Signal,
     upstream::{Answer, Flow},
 };
+
+/// How long the words of a refusal are waited for.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A question that is being asked, and the client that waits.
 pub struct Waiting {
@@ -131,7 +135,7 @@ impl Drop for Waiting {
             let Answered { result, record, .. } = asking.await;
             if let Ok(answer) = result {
                 let tap = Tap::new(&answer.head, record);
-                read_on(answer.flow, tap).await;
+                read_on(answer.flow, None, tap).await;
             }
         });
     }
@@ -167,7 +171,7 @@ async fn in_a_stream(mut answer: Answer, request_id: &str) -> Result<Answer, Err
         let cause = "an answer that is no stream, to a question for one";
         return Err(Error::because(Kind::UpstreamBroken, cause));
     }
-    let body = answer.refusal().await;
+    let body = answer.refusal(REFUSAL_PATIENCE).await;
     let event = refusal::upstream_event(status, &body, request_id);
     answer.head.status = StatusCode::OK;
     let headers = &mut answer.head.headers;

@@ -29,7 +29,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{RequestBody, piece::Pieces};
+use super::{
+    RequestBody,
+    heard::{Ear, Heard},
+    piece::Pieces,
+};
 use crate::tasks::Tasks;
 
 /// A socket, with or without TLS.
@@ -50,7 +54,19 @@ const MAX_KEPT: usize = 1024;
 /// One connection that has no request, or exactly one.
 pub struct Http1 {
     sender: SendRequest<RequestBody>,
-    connection: Box<Connection<Io, RequestBody>>,
+    connection: Box<Connection<HeardIo, RequestBody>>,
+    ear: Ear,
+}
+
+/// Between hyper's way of reading and tokio's there is nothing but types.
+type HeardIo = TokioIo<Heard<TokioIo<Io>>>;
+
+/// An exchange that ended without an answer.
+#[derive(Debug)]
+pub struct Broken {
+    pub cause: hyper::Error,
+    /// The upstream had begun to answer.
+    pub has_begun: bool,
 }
 
 /// Idle connections; the one used last is used next.
@@ -85,13 +101,15 @@ impl Http1 {
     ///
     /// See [`Builder::handshake`].
     pub async fn handshake(io: Io) -> hyper::Result<Self> {
+        let (io, ear) = Heard::new(TokioIo::new(io));
         let (sender, connection) = Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
-            .handshake(io)
+            .handshake(TokioIo::new(io))
             .await?;
         Ok(Self {
             sender,
             connection: Box::new(connection),
+            ear,
         })
     }
 
@@ -115,8 +133,10 @@ impl Http1 {
         mut self,
         request: Request<RequestBody>,
         pool: &Arc<Pool>,
-    ) -> hyper::Result<(response::Parts, Flow)> {
+    ) -> Result<(response::Parts, Flow), Broken> {
         let mut is_open = true;
+        // Of the answer before.
+        self.ear.has_heard();
         let response = {
             let mut answer = pin!(self.sender.send_request(request));
             let connection = &mut self.connection;
@@ -130,8 +150,12 @@ impl Http1 {
                 }
                 answer.as_mut().poll(cx)
             })
-            .await?
+            .await
         };
+        let response = response.map_err(|cause| Broken {
+            cause,
+            has_begun: self.ear.has_heard(),
+        })?;
         let (head, incoming) = response.into_parts();
         let mut flow = Flow {
             pieces: Pieces::new(incoming),

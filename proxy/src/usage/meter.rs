@@ -211,19 +211,26 @@ struct DeltaDetail {
     stop_reason: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct ErrorEvent {
     error: ErrorDetail,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct ErrorDetail {
     #[serde(rename = "type")]
     kind: String,
 }
 
 impl Reading {
-    fn take(&mut self, event: &Event<'_>) -> Result<(), serde_json::Error> {
+    /// Takes in what an event states.
+    ///
+    /// # Errors
+    ///
+    /// The event is not the JSON that it should be.
+    pub fn take(&mut self, event: &Event<'_>) -> Result<(), serde_json::Error> {
         self.take_named(&event.kind()?, event.data)
     }
 
@@ -243,7 +250,8 @@ impl Reading {
                 self.ended = true;
             }
             b"error" => {
-                let event: ErrorEvent = serde_json::from_slice(data)?;
+                // Whatever it says, it is one.
+                let event: ErrorEvent = serde_json::from_slice(data).unwrap_or_default();
                 self.error = Some(event.error.kind);
             }
             _ => {}

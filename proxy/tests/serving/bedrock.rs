@@ -286,7 +286,7 @@ async fn a_stream_that_breaks_ends_in_an_error_event() {
     let BedrockRig { rig, bedrock } = BedrockRig::start().await;
     let ways = [
         (How::Error(Exception::ModelStreamError.into()), "api_error"),
-        (How::Error(Exception::Throttling.into()), "rate_limit_error"),
+        (How::Error(Exception::Throttling.into()), "overloaded_error"),
         (
             How::Error(Exception::ServiceUnavailable.into()),
             "overloaded_error",

@@ -134,6 +134,29 @@ async fn half_open_exactly_one_request_tries_and_its_success_closes_it() {
     rig.control.reported(has_circuits(0)).await;
 }
 
+/// The plan is also the last resort of those who are blocked meanwhile: they
+/// decide nothing.
+#[tokio::test]
+async fn what_others_find_out_meanwhile_does_not_count() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&[TOLD]).await;
+    open_until_now(&rig).await;
+    let gate = Gate::closed();
+    let reply = Reply::text("back").head_gate(&gate);
+    rig.simulator.script().then(reply).then(Reply::error(529));
+    let probe = async { assert_eq!(route(&rig).await, "plan:200") };
+    let other = async {
+        rig.simulator.until(|it| it.requests == 4).await;
+        bedrock
+            .script()
+            .then(Bedrock::refusal(Exception::Throttling));
+        let answer = ask(&rig, &question(true)).await;
+        assert_eq!(answer.status, 529);
+        gate.open();
+    };
+    tokio::join!(probe, other);
+    assert_eq!(route(&rig).await, "plan:200");
+}
+
 #[tokio::test]
 async fn a_probe_that_fails_opens_it_again_at_once() {
     let BedrockRig {

@@ -6,7 +6,7 @@ use proto::sync::{Outcome, Provider};
 use serde_json::{Value, json};
 use testkit::{
     anthropic::{
-        ApiError, At, Content, Encoding, Gate, How, Reply, Rule, Simulator, Usage, Writes,
+        ApiError, At, Content, Encoding, Gate, How, Pace, Reply, Rule, Simulator, Usage, Writes,
     },
     bedrock::{Exception, Reply as Bedrock},
 };
@@ -82,6 +82,11 @@ fn failures(is_streaming: bool) -> Vec<(&'static str, Reply, &'static str)> {
             Reply::raw("this is not HTTP\r\n\r\n"),
             "upstream_broken",
         ),
+        (
+            "half of a head",
+            Reply::raw("HTTP/1.1 200 OK\r\ncontent-ty"),
+            "upstream_broken",
+        ),
     ];
     if is_streaming {
         failures.extend([
@@ -111,6 +116,16 @@ fn failures(is_streaming: bool) -> Vec<(&'static str, Reply, &'static str)> {
                 "upstream_broken",
             ),
             (
+                "a message at once",
+                Reply::body(200, "application/json", r#"{"type":"message","usage":{}}"#),
+                "upstream_broken",
+            ),
+            (
+                "an event that says nothing",
+                Reply::events([("error", json!("oops"))]),
+                "500",
+            ),
+            (
                 "compressed",
                 answer()
                     .encoding(Encoding::Gzip)
@@ -119,8 +134,17 @@ fn failures(is_streaming: bool) -> Vec<(&'static str, Reply, &'static str)> {
             ),
         ]);
     } else {
-        let half = Reply::body(200, "application/json", r#"{"type":"message","#);
-        failures.push(("half of the JSON", half, "upstream_broken"));
+        let json = |text: &'static str| Reply::body(200, "application/json", text);
+        let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#;
+        failures.extend([
+            (
+                "half of the JSON",
+                json(r#"{"type":"message","#),
+                "upstream_broken",
+            ),
+            ("no message", json("{}"), "upstream_broken"),
+            ("an error that claims success", json(error), "529"),
+        ]);
     }
     failures
 }
@@ -299,6 +323,67 @@ async fn when_both_fail_the_client_gets_the_more_useful_answer() {
     assert_eq!(events.iter().filter(|it| it.is_fallback).count(), 4);
     let ids: Vec<String> = events.into_iter().map(|it| it.request_id).collect();
     assert!(ids.iter().all(|it| it.starts_with("req_")));
+}
+
+/// Bedrock's refusals are the same whether they come as a status or within a
+/// stream.
+#[tokio::test]
+async fn what_bedrock_refuses_within_a_stream_is_a_refusal_like_any_other() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&EAGER).await;
+    for exception in [Exception::Validation, Exception::ModelStreamError] {
+        rig.simulator.script().then(Reply::error(529));
+        let refusal = How::Error(exception.into());
+        let reply = Bedrock::text("never").ending(At::Events(1), refusal);
+        bedrock.script().then(reply);
+        let answer = ask(&rig, &question(true)).await;
+        assert_eq!(answer.status, 529, "{answer:?}");
+        assert_eq!(
+            answer.json()["request_id"],
+            answer.headers["request-id"].to_str().unwrap()
+        );
+    }
+}
+
+/// As long as something comes, but no content, the first-byte timeout holds.
+#[tokio::test]
+async fn pings_are_no_content() {
+    let BedrockRig {
+        rig,
+        bedrock: _bedrock,
+    } = BedrockRig::plan_first(&EAGER).await;
+    let start = json!({"type": "message_start", "message": {"usage": {"input_tokens": 3}}});
+    let pings = (0..10_000).map(|_| ("ping".to_owned(), json!({"type": "ping"})));
+    let events = std::iter::once(("message_start".to_owned(), start)).chain(pings);
+    let pace = Pace {
+        event_ms: 100,
+        ..Pace::default()
+    };
+    rig.simulator
+        .script()
+        .then(Reply::events(events).pace(pace));
+    let answer = ask(&rig, &question(true)).await;
+    assert_eq!(
+        answer.headers["x-proxy-route"],
+        "plan:first_byte_timeout, bedrock:200"
+    );
+}
+
+#[tokio::test]
+async fn a_brief_overload_is_not_taken_for_a_limit() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&EAGER).await;
+    let reset = (chrono::Utc::now().timestamp() + 7200).to_string();
+    let reply = Reply::error(529)
+        .header("anthropic-ratelimit-unified-status", "allowed")
+        .header("anthropic-ratelimit-unified-reset", &reset)
+        .header("retry-after", "3");
+    rig.simulator.script().then(reply);
+    bedrock
+        .script()
+        .then(Bedrock::refusal(Exception::Validation));
+    let answer = ask(&rig, &question(true)).await;
+    assert_eq!(answer.status, 529);
+    assert_eq!(answer.headers["retry-after"], "3");
+    assert!(!answer.headers.contains_key("x-should-retry"));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
+use serde_json::json;
 use testkit::anthropic::{At, Encoding, Framing, Gate, How, Reply, Simulator, Writes};
 
 use crate::support::{
@@ -326,6 +327,54 @@ async fn a_broken_answer_never_ends_cleanly() {
     for event in rig.control.events(4).await {
         assert_eq!(event.outcome(), proto::sync::Outcome::UpstreamFailed);
     }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_before_its_trailers_does_not_end_cleanly() {
+    let rig = Rig::start().await;
+    let event = "event: ping\ndata: {}\n\n";
+    rig.simulator.script().then(Reply::raw(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntrailer: x-t\r\n\
+         transfer-encoding: chunked\r\n\r\n{:x}\r\n{event}\r\n0\r\nx-t: 1\r\n\r\n",
+        event.len()
+    )));
+    let answer = rig.client().await.post(&messages(), &question(true)).await;
+    assert_eq!(last_error(&answer.body), "api_error");
+}
+
+/// Whatever happens behind the last event, or behind an error, adds nothing.
+#[tokio::test]
+async fn nothing_is_added_to_what_has_had_its_say() {
+    let rig = Rig::with(Simulator::start().await.unwrap(), &["--idle-timeout=1"]).await;
+    let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "m"}});
+    let failed = Reply::events([("error", error)]);
+    for (reply, last) in [(Reply::text("one"), "message_stop"), (failed, "error")] {
+        for how in [How::Silence, How::Close] {
+            rig.simulator
+                .script()
+                .then(reply.clone().ending(At::End, how));
+            let answer = rig.client().await.post(&messages(), &question(true)).await;
+            let names = answer.names();
+            assert_eq!(
+                names.iter().filter(|it| *it == last).count(),
+                1,
+                "{names:?}"
+            );
+            assert_eq!(names.last().unwrap(), last);
+        }
+    }
+    let outcomes: Vec<_> = rig
+        .control
+        .events(4)
+        .await
+        .iter()
+        .map(|it| it.outcome())
+        .collect();
+    use proto::sync::Outcome::{Complete, UpstreamFailed};
+    assert_eq!(
+        outcomes,
+        [Complete, Complete, UpstreamFailed, UpstreamFailed]
+    );
 }
 
 #[tokio::test]

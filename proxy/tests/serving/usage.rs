@@ -200,6 +200,31 @@ async fn an_abandoned_answer_is_not_read_on_for_long() {
     rig.simulator.until(|it| it.connections_open == 0).await;
 }
 
+/// What a held answer has stated by then is known, though nobody was told.
+#[tokio::test]
+async fn a_client_that_leaves_while_its_answer_is_held_is_booked() {
+    let settings = ["--disconnect-drain=1"];
+    let BedrockRig {
+        rig,
+        bedrock: _bedrock,
+    } = BedrockRig::plan_first(&settings).await;
+    let gate = Gate::closed();
+    gate.release(1);
+    let reply = Reply::text("one two").tokens(USED).gate(&gate);
+    rig.simulator.script().then(reply);
+    {
+        let mut client = rig.client().await;
+        tokio::select! {
+            _ = client.try_open(post(&messages(), &question(true))) => panic!("nobody answers"),
+            _ = rig.simulator.until(|it| it.requests == 1) => {}
+        }
+    }
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::ClientCancelled);
+    assert!(event.is_estimate);
+    assert_eq!(event.tokens.unwrap().input_tokens, USED.input_tokens);
+}
+
 /// The client has left: what it would have cost is not spent.
 #[tokio::test]
 async fn nobody_else_is_asked_for_a_client_that_has_left() {
@@ -238,6 +263,7 @@ async fn a_client_that_leaves_before_the_answer_is_recorded() {
     drop(client);
     let event = rig.control.event().await;
     assert_eq!(event.outcome(), Outcome::ClientCancelled);
+    assert!(event.is_estimate);
     assert_eq!(event.status, 0);
     assert_eq!(event.model, "claude-opus-5-5");
 }

@@ -8,7 +8,10 @@ use aws_sdk_bedrockruntime::{
     operation::RequestId,
 };
 use aws_smithy_types::event_stream::{HeaderValue, RawMessage};
+use http::response;
+use serde::Deserialize;
 
+use super::answer::AWS_REQUEST_ID;
 use crate::error::{Error, Kind, chain};
 
 /// What Bedrock says of a failure, whatever carried it.
@@ -148,6 +151,41 @@ where
         SdkError::ConstructionFailure(_) => because(Kind::BedrockInternal, &error),
         _ => because(Kind::UpstreamBroken, &error),
     }
+}
+
+/// An HTTP answer that is a refusal, in AWS's words or in those of the Messages
+/// API.
+pub fn of_answer(head: &response::Parts, body: &[u8]) -> Error {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Refusal {
+        message: String,
+        error: Inner,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Inner {
+        r#type: String,
+        message: String,
+    }
+    let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
+    let header = |name: &str| {
+        let value = head.headers.get(name).and_then(|it| it.to_str().ok());
+        value.unwrap_or_default()
+    };
+    let (code, message) = match header("x-amzn-errortype") {
+        "" => (&*refusal.error.r#type, &*refusal.error.message),
+        code if refusal.message.is_empty() => (code, &*refusal.error.message),
+        code => (code, &*refusal.message),
+    };
+    Said {
+        code,
+        status: head.status.as_u16(),
+        message,
+        request_id: header(AWS_REQUEST_ID),
+        retry_after: header("retry-after").parse().ok(),
+    }
+    .error()
 }
 
 /// A stream that broke off, or carried an exception. `name` tells the exceptions

@@ -10,14 +10,13 @@ use aws_sigv4::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
-use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{
-    answer::{AWS_REQUEST_ID, Answer},
+    answer::Answer,
     client::{Clients, Identity},
     credential::Opened,
-    fault::Said,
+    fault,
     origins::Origins,
     shape::Shaped,
 };
@@ -149,41 +148,9 @@ async fn authorize(
     Ok(())
 }
 
-/// How AWS and the Messages API word an error.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Refusal {
-    message: String,
-    error: Inner,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Inner {
-    r#type: String,
-    message: String,
-}
-
 async fn refusal(answer: Answer, limits: &Limits) -> Error {
     let Answer { head, mut flow } = answer;
     let text = timeout(limits.idle_timeout, flow.read(REFUSAL_BYTES)).await;
     let text = text.ok().and_then(Result::ok).flatten().unwrap_or_default();
-    let refusal: Refusal = serde_json::from_slice(&text).unwrap_or_default();
-    let header = |name: &str| {
-        let value = head.headers.get(name).and_then(|it| it.to_str().ok());
-        value.unwrap_or_default()
-    };
-    let (code, message) = match header("x-amzn-errortype") {
-        "" => (&*refusal.error.r#type, &*refusal.error.message),
-        code if refusal.message.is_empty() => (code, &*refusal.error.message),
-        code => (code, &*refusal.message),
-    };
-    Said {
-        code,
-        status: head.status.as_u16(),
-        message,
-        request_id: header(AWS_REQUEST_ID),
-        retry_after: header("retry-after").parse().ok(),
-    }
-    .error()
+    fault::of_answer(&head, &text)
 }
