@@ -193,11 +193,12 @@ impl Record {
     pub(crate) fn report(&self, request_id: &str, model: &str, before: Usage, tokens: Usage) {
         let mut ledger = lock(&self.ledger);
         ledger.tokens = ledger.tokens + tokens - before;
-        let known = ledger
-            .entries
-            .iter_mut()
-            .rev()
-            .find(|entry| entry.request_id == request_id);
+        // Nobody looks through all of them for what cannot be there.
+        let is_known = before != Usage::default();
+        let mut entries = is_known.then(|| ledger.entries.iter_mut().rev());
+        let known = entries
+            .as_mut()
+            .and_then(|it| it.find(|entry| entry.request_id == request_id));
         if let Some(entry) = known {
             entry.tokens = tokens;
             return;

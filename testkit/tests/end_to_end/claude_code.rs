@@ -1,7 +1,10 @@
 //! Claude Code itself, in the versions that people have: the newest, and the
 //! last one in JavaScript.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, ExitStatus},
+};
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -19,6 +22,14 @@ pub(crate) struct ClaudeCode {
     command: Vec<String>,
     home: TempDir,
     folder: TempDir,
+}
+
+/// What came of one run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl ClaudeCode {
@@ -42,12 +53,24 @@ impl ClaudeCode {
         })
     }
 
-    /// Runs `claude -p` with the lines that a developer is given.
+    /// Runs `claude -p` with the lines that a developer is given, and insists on
+    /// success.
     pub(crate) async fn run(
         &self,
         environment: &[(String, String)],
         arguments: &[&str],
     ) -> Result<String> {
+        let run = self.attempt(environment, arguments).await?;
+        ensure!(run.status.success(), "claude {arguments:?}: {run:?}");
+        Ok(run.stdout)
+    }
+
+    /// The same, whatever comes of it.
+    pub(crate) async fn attempt(
+        &self,
+        environment: &[(String, String)],
+        arguments: &[&str],
+    ) -> Result<Run> {
         let mut command = Command::new("timeout");
         command
             .args(["--kill-after=5", LIMIT_SECONDS])
@@ -67,18 +90,15 @@ impl ClaudeCode {
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(std::process::Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
-        let stdout = String::from_utf8(output.stdout)?;
-        ensure!(
-            output.status.success(),
-            "claude {arguments:?} ended with {}: {stdout}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(stdout)
+        Ok(Run {
+            status: output.status,
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
     }
 }
 
-const VERSIONS: [&str; 2] = ["2.1.328", "2.1.112"];
+pub(crate) const VERSIONS: [&str; 2] = ["2.1.328", "2.1.112"];
 
 /// The lines that a developer of this world is given.
 fn lines(world: &World) -> Vec<(String, String)> {

@@ -6,6 +6,7 @@ mod claude_code;
 mod control_away;
 mod cuts;
 mod drain;
+mod failover;
 mod launcher;
 mod sdk;
 #[expect(

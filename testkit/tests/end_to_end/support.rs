@@ -4,7 +4,7 @@ pub(crate) mod bedrock;
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{
@@ -149,6 +149,24 @@ impl World {
         // Ends with the client.
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// What control has counted for an access key, newest first; waits until it
+    /// is at least as many requests as given.
+    pub(crate) async fn usage_of(
+        &self,
+        access_key_id: &str,
+        requests: usize,
+    ) -> Result<Vec<Value>> {
+        let path = format!("/admin/usage?limit=200&access_key_id={access_key_id}");
+        eventually("the requests of an access key are counted", async || {
+            let mut usage = self.stack.admin().get(&path).await?;
+            let Value::Array(rows) = usage["recent"].take() else {
+                bail!("no requests in {usage}");
+            };
+            Ok((rows.len() >= requests).then_some(rows))
+        })
+        .await
     }
 
     pub(crate) async fn counted(&self) -> Result<Counted> {

@@ -12,7 +12,8 @@ use testkit::{
 
 use super::{Counted, World, ask};
 
-/// A world whose user is answered by Bedrock, with [`API_KEY`].
+/// A world whose user is answered by Bedrock, at once or when the plan fails, with
+/// [`API_KEY`].
 #[derive(Debug)]
 pub(crate) struct OnBedrock {
     world: World,
@@ -29,13 +30,22 @@ impl OnBedrock {
 
     /// With a stack that is set up otherwise.
     pub(crate) async fn with<'a>(set_up: impl FnOnce(Builder<'a>) -> Builder<'a>) -> Result<Self> {
+        let on_bedrock = Self::after_the_plan(set_up).await?;
+        let admin = on_bedrock.stack.admin();
+        admin.route(&on_bedrock.user_id, "bedrock_only").await?;
+        on_bedrock.until_in_force().await?;
+        Ok(on_bedrock)
+    }
+
+    /// With a user whose requests go to the plan first.
+    pub(crate) async fn after_the_plan<'a>(
+        set_up: impl FnOnce(Builder<'a>) -> Builder<'a>,
+    ) -> Result<Self> {
         let bedrock = Simulator::start().await?;
         let url = bedrock.url();
         let world = World::with(|stack| set_up(stack.bedrock(&url))).await?;
         let on_bedrock = Self { world, bedrock };
         on_bedrock.equip(&on_bedrock.key, API_KEY).await?;
-        let admin = on_bedrock.stack.admin();
-        admin.route(&on_bedrock.user_id, "bedrock_only").await?;
         on_bedrock.until_in_force().await?;
         Ok(on_bedrock)
     }
