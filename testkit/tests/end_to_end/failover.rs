@@ -8,26 +8,23 @@ use std::{collections::HashMap, fmt};
 use anyhow::{Context, Result, ensure};
 use chrono::{TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use reqwest::{Method, header::HeaderMap};
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::Value;
 use testkit::{
-    anthropic::{ApiError, At, Entry, How, Reply, Rule, Server},
+    anthropic::{ApiError, At, Gate, How, Reply, Rule, Server},
+    bedrock::Exception,
     stack::{Builder, admin::IssuedKey},
 };
 
 use crate::{
     claude_code::{ClaudeCode, Run, VERSIONS},
     support::{
-        World,
+        World, asked,
         bedrock::{API_KEY, OnBedrock},
-        eventually, question, send,
+        client::{MODEL, OWN, say},
+        eventually, question, reported, send, tokens,
     },
 };
-
-const MODEL: &str = "claude-opus-5-5";
-
-/// A developer's own key of the Anthropic API.
-const OWN: &str = "sk-ant-test";
 
 /// What the plan does to a request, and what follows from it.
 #[derive(Debug, Clone)]
@@ -122,7 +119,8 @@ impl Fate {
     }
 }
 
-/// Everything that the plan may do, short of silence.
+/// Everything that the plan may do, short of silence and of not being there, which
+/// have tests of their own.
 fn fates() -> Vec<Fate> {
     let cut = |at, how| Reply::answer().ending(at, how);
     let first_error = |at| cut(at, How::Error(ApiError::overloaded()));
@@ -173,13 +171,8 @@ fn fates_of_streams() -> Vec<Fate> {
 
 /// The plan's limit, which it has back after the tests.
 fn used_up() -> Reply {
-    Reply::plan_limit(in_an_hour())
-}
-
-fn in_an_hour() -> u64 {
-    (Utc::now() + TimeDelta::hours(1))
-        .timestamp()
-        .unsigned_abs()
+    let in_an_hour = Utc::now() + TimeDelta::hours(1);
+    Reply::plan_limit(in_an_hour.timestamp().unsigned_abs())
 }
 
 impl Row {
@@ -269,88 +262,6 @@ async fn turn(world: &OnBedrock, key: &IssuedKey, circuit: Circuit) -> Result<()
     Ok(())
 }
 
-/// All that a client gets.
-#[derive(Debug, Default)]
-struct Heard {
-    /// None: the connection broke before.
-    status: Option<u16>,
-    headers: HeaderMap,
-    body: String,
-    is_broken: bool,
-}
-
-/// Tells the model what to say, and listens to the end.
-async fn say(base_url: &str, text: &str, is_streaming: bool, credential: &str) -> Heard {
-    let mut body = question(MODEL, is_streaming);
-    body["messages"][0]["content"] = json!(format!("say: {text}"));
-    let mut heard = Heard::default();
-    let Ok(mut response) = send(base_url, &body, &[("x-api-key", credential)]).await else {
-        heard.is_broken = true;
-        return heard;
-    };
-    heard.status = Some(response.status().as_u16());
-    heard.headers = response.headers().clone();
-    loop {
-        match response.chunk().await {
-            Ok(Some(piece)) => heard.body += &String::from_utf8_lossy(&piece),
-            Ok(None) => return heard,
-            Err(_) => {
-                heard.is_broken = true;
-                return heard;
-            }
-        }
-    }
-}
-
-impl Heard {
-    fn is_stream(&self) -> bool {
-        self.body.starts_with("event: ")
-    }
-
-    /// One answer with this text, from its beginning to its end, and no word of
-    /// an error.
-    fn is_complete(&self, text: &str) -> bool {
-        self.status == Some(200) && !self.is_broken && self.said().as_deref() == Some(text)
-    }
-
-    fn said(&self) -> Option<String> {
-        if !self.is_stream() {
-            let message: Value = serde_json::from_str(&self.body).ok()?;
-            return Some(message["content"][0]["text"].as_str()?.to_owned());
-        }
-        let count = |name: &str| self.body.matches(&format!("event: {name}\n")).count();
-        let is_one = count("message_start") == 1 && count("message_stop") == 1;
-        (is_one && count("error") == 0).then(|| {
-            let data = self.body.lines().filter_map(|it| it.strip_prefix("data: "));
-            let events = data.filter_map(|it| serde_json::from_str::<Value>(it).ok());
-            let texts = events.filter_map(|it| Some(it["delta"]["text"].as_str()?.to_owned()));
-            texts.collect()
-        })
-    }
-
-    /// An error with this status that no client takes for an answer. One that is
-    /// relayed may come too late for the status.
-    fn is_error(&self, status: u16) -> bool {
-        match self.status {
-            Some(200) => status == 200 && (self.is_broken || self.body.contains("event: error\n")),
-            Some(found) => {
-                let is_envelope = self.body.contains(r#""type":"error""#);
-                found == status && (is_envelope || self.body.starts_with("<html>"))
-            }
-            None => status == 200,
-        }
-    }
-}
-
-/// The requests with this text that a simulator has received.
-fn asked(simulator: &Server, text: &str) -> usize {
-    let received = simulator.received();
-    let asked = received
-        .iter()
-        .filter(|it| it.operation.is_message() && it.contains(text));
-    asked.count()
-}
-
 /// What control has counted for the one request of a row.
 async fn usage_of(world: &World, row: &Row) -> Result<Value> {
     let others = usize::from(row.circuit != Circuit::Closed);
@@ -391,31 +302,16 @@ async fn judge(world: &OnBedrock, row: &Row) -> Result<()> {
         } else {
             &world.simulator
         };
-        let entry = entry_of(simulator, &usage)?;
-        ensure!(
-            usage["input_tokens"] == entry.tokens.input_tokens,
-            "{usage}"
-        );
-        ensure!(
-            usage["output_tokens"] == entry.tokens.output_tokens,
-            "{usage}"
-        );
+        let is_exact = tokens(&usage)? == reported(simulator, &usage)?;
+        ensure!(is_exact, "{row}: {usage}");
     } else {
         ensure!(usage["outcome"] == "upstream_failed", "{usage}");
     }
     Ok(())
 }
 
-/// What a simulator has reported to have cost what control has counted.
-fn entry_of(simulator: &Server, usage: &Value) -> Result<Entry> {
-    let mut entries = simulator.ledger().entries.into_iter();
-    entries
-        .find(|it| usage["upstream_request_id"] == *it.request_id)
-        .with_context(|| format!("nobody has reported {usage}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn bedrock_answers_whatever_the_plan_does() -> Result<()> {
+async fn every_row_of_the_table_holds() -> Result<()> {
     let mut asked = Vec::new();
     for is_streaming in [false, true] {
         let mut fates = fates();
@@ -556,24 +452,242 @@ async fn claude_code_does_not_notice_that_the_plan_fails() -> Result<()> {
 }
 
 async fn does_not_notice(world: &OnBedrock, row: &Row, version: &str) -> Result<()> {
-    let run = run(world, row, version).await?;
-    let is_quiet = run.status.success() && run.stderr.is_empty();
-    let is_as_expected = is_quiet && run.stdout.trim() == row.text;
-    ensure!(is_as_expected, "{row}, Claude Code {version}: {run:?}");
+    let base_url = world.proxy().base_url(&row.key.raw_key);
+    let run = run(version, &base_url, row.fate.credential, &row.text, &[]).await?;
+    let notices_nothing = run.shows_nothing_but(&row.text);
+    ensure!(notices_nothing, "{row}, Claude Code {version}: {run:?}");
     Ok(())
 }
 
-/// Claude Code with a row's access key and credential, told what to say.
-async fn run(world: &OnBedrock, row: &Row, version: &str) -> Result<Run> {
-    let base_url = world.proxy().base_url(&row.key.raw_key);
-    let lines = [
-        ("ANTHROPIC_BASE_URL", &*base_url),
-        ("ANTHROPIC_API_KEY", row.fate.credential),
+/// Claude Code at this address, told what to say.
+async fn run(
+    version: &str,
+    base_url: &str,
+    credential: &str,
+    text: &str,
+    more: &[(&str, &str)],
+) -> Result<Run> {
+    let mut lines = vec![
+        ("ANTHROPIC_BASE_URL", base_url),
+        ("ANTHROPIC_API_KEY", credential),
         ("ANTHROPIC_MODEL", MODEL),
     ];
-    let lines = lines.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    lines.extend(more);
+    let lines = lines.iter();
+    let lines = lines.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let claude = ClaudeCode::install(version)?;
-    claude
-        .attempt(&lines, &[&format!("say: {}", row.text)])
-        .await
+    let told = format!("say: {text}");
+    claude.attempt(&lines.collect::<Vec<_>>(), &[&told]).await
+}
+
+impl Run {
+    fn shows_nothing_but(&self, text: &str) -> bool {
+        self.status.success() && self.stdout.trim() == text && self.stderr.is_empty()
+    }
+}
+
+/// What Claude Code makes of a refusal that is its own to hear: the words that it
+/// shows, and how many requests it may take for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_hears_what_only_the_developer_can_mend() -> Result<()> {
+    let fate = |name: &str| {
+        let mut fates = fates().into_iter();
+        fates.find(|it| it.name == name).context("no such fate")
+    };
+    let [newest, oldest] = VERSIONS;
+    let limit = "exceed your account's rate limit";
+    let cases = [
+        // It leaves something out, each time.
+        (newest, "400", true, "messages.0: something is invalid", 6),
+        (newest, "401", true, "Invalid API key", 1),
+        (newest, "403", true, "does not have permission", 1),
+        (newest, "a used up limit", false, limit, 1),
+        (oldest, "403", true, "does not have permission", 1),
+        (oldest, "a used up limit", false, limit, 1),
+    ];
+    let rows = cases.map(|(_, name, has_credential, ..)| {
+        fate(name).map(|it| (it, has_credential, Circuit::Closed))
+    });
+    let (world, rows) = set_up(rows.into_iter().collect::<Result<_>>()?).await?;
+    let tried = stream::iter(rows.iter().zip(cases))
+        .map(async |(row, (version, _, _, words, at_most))| {
+            // Else it tries a 401 for three minutes.
+            let once = [("CLAUDE_CODE_MAX_RETRIES", "0")];
+            let base_url = world.proxy().base_url(&row.key.raw_key);
+            let run = run(version, &base_url, OWN, &row.text, &once).await?;
+            let is_told = !run.status.success() && run.stdout.contains(words);
+            ensure!(is_told, "{row}, Claude Code {version}: {run:?}");
+            let requests = asked(&world.simulator, &row.text);
+            ensure!(requests <= at_most, "{row}: {requests} requests");
+            ensure!(
+                asked(&world.bedrock, &row.text) == 0,
+                "{row}: asked Bedrock"
+            );
+            let counted = world.usage_of(&row.key.access_key_id, requests).await?;
+            ensure!(counted.len() == requests, "{row}: {counted:?}");
+            let is_plan = |it: &Value| it["provider"] == "plan" && it["is_fallback"] == false;
+            ensure!(counted.iter().all(is_plan), "{row}: {counted:?}");
+            Ok(())
+        })
+        .buffered(3);
+    tried.try_collect().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bedrock_answers_when_the_plan_refuses_connections() -> Result<()> {
+    let mut world = OnBedrock::after_the_plan(|stack| stack).await?;
+    let alone = world.stack.admin().issue_key(&world.user_id).await?;
+    world.until_in_force().await?;
+    world.close_the_plan().await?;
+    for is_streaming in [false, true] {
+        let heard = say(&world.base_url(), "still here", is_streaming, OWN).await;
+        assert!(heard.is_complete("still here"), "{heard:?}");
+        let base_url = world.proxy().base_url(&alone.raw_key);
+        let heard = say(&base_url, "nobody here", is_streaming, OWN).await;
+        assert!(heard.is_error(502), "{heard:?}");
+    }
+    let run = run(VERSIONS[0], &world.base_url(), OWN, "still here", &[]).await?;
+    assert!(run.shows_nothing_but("still here"), "{run:?}");
+    assert_eq!(asked(&world.bedrock, "still here"), 3);
+    assert_eq!(asked(&world.bedrock, "nobody here"), 0);
+    for (key, provider, requests) in [(&world.key, "bedrock", 3), (&alone, "plan", 2)] {
+        let counted = world.usage_of(&key.access_key_id, requests).await?;
+        let is_right = |it: &Value| it["provider"] == provider;
+        assert!(
+            counted.len() == requests && counted.iter().all(is_right),
+            "{counted:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Before the head, and between the start and the first content.
+#[tokio::test(flavor = "multi_thread")]
+async fn bedrock_answers_when_the_plan_falls_silent() -> Result<()> {
+    let world = OnBedrock::after_the_plan(|stack| {
+        stack
+            .setting("PROXY_FIRST_BYTE_TIMEOUT", "5")
+            .setting("PROXY_PING_INTERVAL", "1")
+            // All of it with one access key.
+            .setting("PROXY_CIRCUIT_FAILURE_THRESHOLD", "1000")
+    })
+    .await?;
+    let silences = [("before", At::Start), ("within", At::Events(1))];
+    for (place, at) in silences {
+        let silent = Reply::answer().ending(at, How::Silence);
+        let rule = Rule::always(silent).body_contains(&format!("silence {place}"));
+        world.simulator.script().rule(rule);
+    }
+    let base_url = world.base_url();
+    let plain = async |place: &str, is_streaming: bool| {
+        let text = format!("no silence {place} a client, streaming: {is_streaming}");
+        let heard = say(&base_url, &text, is_streaming, OWN).await;
+        ensure!(heard.is_complete(&text), "{heard:?}");
+        Ok(text)
+    };
+    let claude_code = async |place: &str, version: &str| {
+        let text = format!("no silence {place} Claude Code {version}");
+        let run = run(version, &base_url, OWN, &text, &[]).await?;
+        ensure!(run.shows_nothing_but(&text), "{run:?}");
+        Ok(text)
+    };
+    let [newest, oldest] = VERSIONS;
+    let said: [String; 6] = tokio::try_join!(
+        plain("before", false),
+        plain("before", true),
+        plain("within", true),
+        claude_code("before", newest),
+        claude_code("before", oldest),
+        claude_code("within", newest),
+    )?
+    .into();
+    for text in &said {
+        let asked = [&world.simulator as &Server, &world.bedrock].map(|it| asked(it, text));
+        assert_eq!(asked, [1, 1], "{text}");
+    }
+    let counted = world.usage_of(&world.key.access_key_id, said.len()).await?;
+    let is_right = |it: &Value| it["outcome"] == "complete" && it["is_fallback"] == true;
+    assert!(
+        counted.len() == said.len() && counted.iter().all(is_right),
+        "{counted:?}"
+    );
+    Ok(())
+}
+
+/// The promise is a head and a ping; what follows is Bedrock's answer from its
+/// beginning.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_told_to_wait_gets_what_bedrock_says() -> Result<()> {
+    let world = OnBedrock::after_the_plan(|stack| stack.setting("PROXY_PING_INTERVAL", "1"));
+    let world = world.await?;
+    let gate = Gate::closed();
+    let script = world.simulator.script();
+    script.then(Reply::error(529).head_gate(&gate));
+    let body = question(MODEL, true);
+    let mut response = send(&world.base_url(), &body, &[("x-api-key", OWN)]).await?;
+    let first = response.chunk().await?.context("an empty stream")?;
+    assert!(first.starts_with(b"event: ping\n"), "{first:?}");
+    gate.open();
+    let rest = response.text().await?;
+    assert!(rest.contains("msg_bdrk_"), "{rest}");
+    assert_eq!(rest.matches("event: message_start\n").count(), 1, "{rest}");
+    assert!(
+        rest.ends_with("\n\n") && rest.contains("event: message_stop\n"),
+        "{rest}"
+    );
+    assert!(!rest.contains("event: error\n"), "{rest}");
+    Ok(())
+}
+
+/// When both have failed, the client gets the answer that helps it most, and the
+/// plan is asked after all when its circuit is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_hears_the_more_useful_of_two_failures() -> Result<()> {
+    let busy = || ApiError::from(Exception::Throttling);
+    let invalid = || Exception::Validation.says("something is invalid");
+    let too_long = || Exception::Validation.says("Input is too long for requested model.");
+    let failing = || Fate::failing("529", 529, Reply::error(529));
+    let limited = || Fate::new("a used up limit", Says::UsedUp, 429, used_up());
+    let healthy = || Fate::new("a healthy plan", Says::Healthy, 200, Reply::answer());
+    let (closed, open) = (Circuit::Closed, Circuit::Open);
+    let cases = [
+        (failing(), closed, busy(), 529, "plan"),
+        (failing(), closed, too_long(), 400, "bedrock"),
+        (failing(), open, busy(), 529, "plan"),
+        // Bedrock may soon answer, the plan not for an hour.
+        (limited(), closed, busy(), 429, "bedrock"),
+        (limited(), closed, invalid(), 429, "plan"),
+        (healthy(), open, busy(), 200, "plan"),
+        (healthy(), open, invalid(), 200, "plan"),
+    ];
+    let rows = cases
+        .iter()
+        .map(|(fate, circuit, ..)| (fate.clone(), true, *circuit));
+    let (world, rows) = set_up(rows.collect()).await?;
+    for (row, (_, _, refusal, status, provider)) in rows.iter().zip(cases) {
+        let rule = Rule::always(Reply::refusal(refusal)).body_contains(&row.text);
+        world.bedrock.script().rule(rule);
+        let base_url = world.proxy().base_url(&row.key.raw_key);
+        let heard = say(&base_url, &row.text, true, OWN).await;
+        let usage = usage_of(&world, row).await?;
+        let asked = [&world.simulator as &Server, &world.bedrock].map(|it| asked(it, &row.text));
+        assert_eq!(asked, [1, 1], "{row}");
+        assert_eq!(usage["provider"], provider, "{row}: {usage}");
+        assert_eq!(
+            usage["is_fallback"],
+            provider == "bedrock",
+            "{row}: {usage}"
+        );
+        if status == 200 {
+            assert!(heard.is_complete(&row.text), "{row}: {heard:?}");
+            continue;
+        }
+        assert!(heard.is_error(status), "{row}: {heard:?}");
+        let error: Value = serde_json::from_str(&heard.body)?;
+        assert_eq!(error["request_id"], usage["request_id"], "{row}: {heard:?}");
+        let is_hopeless = provider == "plan" && row.fate.says == Says::UsedUp;
+        let should_retry = heard.headers.get("x-should-retry");
+        assert_eq!(should_retry.is_some(), is_hopeless, "{row}: {heard:?}");
+    }
+    Ok(())
 }

@@ -2,10 +2,15 @@
 //! Only the Anthropic API and AWS are not the real ones.
 
 mod bedrock;
+mod circuits;
 mod claude_code;
 mod control_away;
 mod cuts;
 mod drain;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a field that a JSON value lacks reads as null"
+)]
 mod failover;
 mod launcher;
 mod sdk;

@@ -1,14 +1,15 @@
 //! A stack in front of a simulator, with a user and a key, and what tests ask of it.
 
 pub(crate) mod bedrock;
+pub(crate) mod client;
 
-use std::{path::PathBuf, time::Duration};
+use std::{mem, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use testkit::{
-    anthropic::{Ledger, Simulator, Usage},
+    anthropic::{Ledger, Server, Simulator, Usage},
     stack::{self, Builder, Proxy, Stack, admin::IssuedKey},
 };
 use tokio_postgres::{Client, NoTls};
@@ -41,7 +42,9 @@ impl World {
 
     /// With a stack that is set up otherwise.
     pub(crate) async fn with<'a>(set_up: impl FnOnce(Builder<'a>) -> Builder<'a>) -> Result<Self> {
-        let simulator = Simulator::start().await?;
+        // Nobody else takes its address when it is closed.
+        let simulator = Simulator::builder().listen(stack::free_address()?);
+        let simulator = simulator.start().await?;
         let stack = set_up(Stack::builder(&simulator.url())).start().await?;
         let user_id = stack.admin().create_user("Ada").await?;
         let key = stack.admin().issue_key(&user_id).await?;
@@ -57,6 +60,13 @@ impl World {
 
     pub(crate) fn proxy(&self) -> &Proxy {
         &self.stack.proxies()[0]
+    }
+
+    /// Lets the plan refuse connections from now on.
+    pub(crate) async fn close_the_plan(&mut self) -> Result<()> {
+        let unheard_of = Simulator::start().await?;
+        mem::replace(&mut self.simulator, unheard_of).stop().await;
+        Ok(())
     }
 
     /// What a developer sets `ANTHROPIC_BASE_URL` to.
@@ -172,20 +182,10 @@ impl World {
     pub(crate) async fn counted(&self) -> Result<Counted> {
         let usage = self.stack.admin().get("/admin/usage").await?;
         let totals = &usage["totals"];
-        let number = |name: &str| {
-            totals[name]
-                .as_u64()
-                .with_context(|| format!("no {name} in {usage}"))
-        };
+        let requests = totals["requests"].as_u64();
         Ok(Counted {
-            requests: number("requests")?,
-            tokens: Usage {
-                input_tokens: number("input_tokens")?,
-                output_tokens: number("output_tokens")?,
-                cache_read_tokens: number("cache_read_tokens")?,
-                cache_write_5m_tokens: number("cache_write_5m_tokens")?,
-                cache_write_1h_tokens: number("cache_write_1h_tokens")?,
-            },
+            requests: requests.with_context(|| format!("no requests in {usage}"))?,
+            tokens: tokens(totals)?,
         })
     }
 }
@@ -279,6 +279,40 @@ pub(crate) async fn error_type(response: Response) -> Result<String> {
         .as_str()
         .with_context(|| format!("no error in {body}"))?
         .to_owned())
+}
+
+/// How many questions with this text a simulator has received.
+pub(crate) fn asked(simulator: &Server, text: &str) -> usize {
+    let received = simulator.received();
+    let asked = received
+        .iter()
+        .filter(|it| it.operation.is_message() && it.contains(text));
+    asked.count()
+}
+
+/// What a simulator has reported for a request, of which this is what control has
+/// counted.
+pub(crate) fn reported(simulator: &Server, usage: &Value) -> Result<Usage> {
+    let ledger = simulator.ledger();
+    let mut entries = ledger.entries.iter().rev();
+    let entry = entries.find(|it| usage["upstream_request_id"] == *it.request_id);
+    let entry = entry.with_context(|| format!("nobody has reported anything for {usage}"))?;
+    Ok(entry.tokens)
+}
+
+/// The tokens that control has counted for a request.
+pub(crate) fn tokens(usage: &Value) -> Result<Usage> {
+    let number = |name: &str| {
+        let number = usage[name].as_u64();
+        number.with_context(|| format!("no {name} in {usage}"))
+    };
+    Ok(Usage {
+        input_tokens: number("input_tokens")?,
+        output_tokens: number("output_tokens")?,
+        cache_read_tokens: number("cache_read_tokens")?,
+        cache_write_5m_tokens: number("cache_write_5m_tokens")?,
+        cache_write_1h_tokens: number("cache_write_1h_tokens")?,
+    })
 }
 
 pub(crate) fn repository() -> PathBuf {

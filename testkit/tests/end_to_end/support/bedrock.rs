@@ -1,6 +1,6 @@
 //! A world in which Bedrock answers.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
 use anyhow::Result;
 use reqwest::StatusCode;
@@ -95,5 +95,11 @@ impl Deref for OnBedrock {
 
     fn deref(&self) -> &World {
         &self.world
+    }
+}
+
+impl DerefMut for OnBedrock {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
     }
 }
