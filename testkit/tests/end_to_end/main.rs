@@ -13,6 +13,11 @@ mod drain;
 )]
 mod failover;
 mod launcher;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a field that a JSON value lacks reads as null"
+)]
+mod leaving;
 mod sdk;
 #[expect(
     clippy::indexing_slicing,
