@@ -2,6 +2,11 @@
 //! Only the Anthropic API and AWS are not the real ones.
 
 mod bedrock;
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a field that a JSON value lacks reads as null"
+)]
+mod chaos;
 mod circuits;
 mod claude_code;
 mod control_away;
