@@ -22,17 +22,19 @@ pub struct Event<'a> {
 
 impl Event<'_> {
     /// The event's type: its name, or what its data says, because some gateways
-    /// leave `event:` out.
+    /// leave `event:` out, or write what it stands for then.
     ///
     /// # Errors
     ///
     /// There is no name, and the data is not a JSON object with a `type`.
+    ///
+    /// Source: WHATWG HTML, 9.2.6: an event without a name is a `message`.
     pub fn kind(&self) -> serde_json::Result<Cow<'_, [u8]>> {
         #[derive(Deserialize)]
         struct Typed {
             r#type: String,
         }
-        if !self.name.is_empty() {
+        if !matches!(self.name, b"" | b"message") {
             return Ok(Cow::Borrowed(self.name));
         }
         let typed: Typed = serde_json::from_slice(self.data)?;

@@ -317,7 +317,8 @@ mod tests {
             .filter(|line| !line.starts_with("event:"))
             .map(|line| format!("{line}\n"))
             .collect();
-        for stream in [STREAM, &nameless] {
+        let named_alike = nameless.replace("data:", "event: message\ndata:");
+        for stream in [STREAM, &nameless, &named_alike] {
             for step in 1..stream.len() {
                 let reading = read(
                     "text/event-stream; charset=utf-8",

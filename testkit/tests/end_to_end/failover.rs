@@ -195,11 +195,13 @@ impl Row {
     /// Where the circuit stands after one request.
     fn circuit_after(&self) -> Circuit {
         match (self.has_credential, self.circuit, self.fate.says) {
+            // Nobody else could be asked.
+            (false, _, _) => Circuit::Closed,
             (true, Circuit::Closed, Says::UsedUp) => Circuit::Open,
-            // A refusal is an answer, too.
-            (true, Circuit::HalfOpen, Says::Healthy | Says::Final) => Circuit::Closed,
+            (true, Circuit::HalfOpen, Says::Healthy) => Circuit::Closed,
             (true, Circuit::HalfOpen, Says::Failing | Says::UsedUp) => Circuit::Open,
-            (_, circuit, _) => circuit,
+            // A refusal says that somebody is there, not that the plan answers.
+            (true, circuit, _) => circuit,
         }
     }
 }
