@@ -14,11 +14,11 @@ use serde_json::Value;
 use testkit::{
     anthropic::Simulator,
     load::{
-        Load, Provider, Report, Request, Shape,
-        upstream::{EVENTS, GAP, Upstream},
+        Connection, Load, Provider, Report, Request, Shape,
+        upstream::{BRIEF_EVENTS, EVENTS, GAP, MOMENT, Upstream},
     },
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 async fn upstream(tasks: &mut JoinSet<()>) -> String {
     let upstream = Upstream::bind("127.0.0.1:0".parse().unwrap())
@@ -90,17 +90,60 @@ async fn bedrock_answers_too_with_the_shape_that_the_model_names() {
     let answer = ask.body(Blob::new("{}")).send().await.unwrap();
     let message: Value = serde_json::from_slice(answer.body().as_ref()).unwrap();
     assert_eq!(message["type"], "message");
-    for model in ["anthropic.bench-stream", "anthropic.bench-burst"] {
+    for (model, count) in [
+        ("anthropic.bench-stream", EVENTS),
+        ("anthropic.bench-burst", EVENTS),
+        ("anthropic.bench-brief", BRIEF_EVENTS),
+    ] {
         let ask = client.invoke_model_with_response_stream().model_id(model);
         let mut stream = ask.body(Blob::new("{}")).send().await.unwrap().body;
         let mut events: Vec<Value> = Vec::new();
         while let Some(ResponseStream::Chunk(chunk)) = stream.recv().await.unwrap() {
             events.push(serde_json::from_slice(chunk.bytes().unwrap().as_ref()).unwrap());
         }
-        assert_eq!(events.len(), EVENTS, "{model}");
+        assert_eq!(events.len(), count, "{model}");
         assert_eq!(events[0]["type"], "message_start");
-        let metrics = &events[EVENTS - 1]["amazon-bedrock-invocationMetrics"];
+        let metrics = &events[count - 1]["amazon-bedrock-invocationMetrics"];
         assert_eq!(metrics["inputTokenCount"], 12, "{model}");
+    }
+}
+
+#[tokio::test]
+async fn the_second_event_of_a_brief_stream_is_its_first_content() {
+    let mut tasks = JoinSet::new();
+    let url = upstream(&mut tasks).await;
+    let request = Request::of_both(&url, Shape::Brief, Shape::Json, 200, &[]);
+    let request = request.await.unwrap();
+    let mut connection = Connection::open(request.addr).await.unwrap();
+    for _ in 0..2 {
+        let exchange = connection.exchange(&request.bytes, Instant::now());
+        let exchange = exchange.await.unwrap();
+        assert_eq!(exchange.events, BRIEF_EVENTS as u64);
+        let first_content = exchange.first_content.unwrap();
+        assert!(first_content >= MOMENT, "{exchange:?}");
+        let gaps = MOMENT * u32::try_from(BRIEF_EVENTS - 1).unwrap();
+        assert!(exchange.total >= gaps, "{exchange:?}");
+    }
+}
+
+/// The connection goes on, so the same one is asked.
+#[tokio::test]
+async fn the_plan_fails_as_it_is_asked_to() {
+    let mut tasks = JoinSet::new();
+    let url = upstream(&mut tasks).await;
+    let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut connection = Connection::open(address).await.unwrap();
+    for (shape, status) in [
+        (Shape::Overloaded, 529),
+        (Shape::TimedOut, 408),
+        (Shape::UsedUp, 429),
+        (Shape::Json, 200),
+    ] {
+        let request = Request::of_both(&url, shape, Shape::Brief, 200, &[]);
+        let request = request.await.unwrap();
+        let exchange = connection.exchange(&request.bytes, Instant::now());
+        let exchange = exchange.await.unwrap();
+        assert_eq!((exchange.status, exchange.first_content), (status, None));
     }
 }
 

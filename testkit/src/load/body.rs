@@ -58,6 +58,11 @@ impl Body {
         self.framing == Framing::Ended
     }
 
+    /// Of a stream: the event after `message_start` is there.
+    pub(super) fn has_content(&self) -> bool {
+        self.events > 1
+    }
+
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = match self.framing.clone() {

@@ -31,6 +31,9 @@ pub struct Exchange {
     pub body_bytes: u64,
     /// From the arrival of the request to the first byte of the answer.
     pub first_byte: Duration,
+    /// From the arrival of the request to the end of the second event: the first
+    /// one of a message has no content.
+    pub first_content: Option<Duration>,
     /// From the arrival of the request to the end of the answer.
     pub total: Duration,
 }
@@ -64,6 +67,33 @@ impl Request {
         body_bytes: usize,
         headers: &[String],
     ) -> anyhow::Result<Self> {
+        let body = prompt::body(&provider.model(shape), shape.is_stream(), body_bytes);
+        Self::post(base_url, provider.query(shape), &body, headers).await
+    }
+
+    /// The same, with one answer of the plan's and another one of Bedrock's to
+    /// the same request.
+    ///
+    /// # Errors
+    /// When the URL is not one of plain HTTP, or its host is not known.
+    pub async fn of_both(
+        base_url: &str,
+        plan: Shape,
+        bedrock: Shape,
+        body_bytes: usize,
+        headers: &[String],
+    ) -> anyhow::Result<Self> {
+        let model = Provider::Bedrock.model(bedrock);
+        let body = prompt::body(&model, bedrock.is_stream(), body_bytes);
+        Self::post(base_url, Provider::Plan.query(plan), &body, headers).await
+    }
+
+    async fn post(
+        base_url: &str,
+        query: &str,
+        body: &str,
+        headers: &[String],
+    ) -> anyhow::Result<Self> {
         let url: http::Uri = base_url.parse().context("the URL is not one")?;
         anyhow::ensure!(
             url.scheme_str() == Some("http"),
@@ -75,13 +105,12 @@ impl Request {
             .await?
             .next()
             .with_context(|| format!("{} is not known", authority.host()))?;
-        let body = prompt::body(&provider.model(shape), shape.is_stream(), body_bytes);
         let mut head = format!(
             "POST {}/v1/messages?{} HTTP/1.1\r\nhost: {authority}\r\n\
              content-type: application/json\r\nanthropic-version: 2023-06-01\r\n\
              content-length: {}\r\n",
             url.path().trim_end_matches('/'),
-            provider.query(shape),
+            query,
             body.len()
         );
         for header in headers {
@@ -160,12 +189,16 @@ impl Connection {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         };
+        let mut first_content = head.body.has_content().then(|| arrived.elapsed());
         while !is_enough(&head.body) {
             let read = self.stream.read(&mut self.buffer).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             head.body.read(self.buffer.get(..read).unwrap_or_default());
+            if first_content.is_none() && head.body.has_content() {
+                first_content = Some(arrived.elapsed());
+            }
         }
         self.is_over = head.closes;
         Ok(Exchange {
@@ -173,6 +206,7 @@ impl Connection {
             events: head.body.events,
             body_bytes: head.body.bytes,
             first_byte: first_byte.unwrap_or_default(),
+            first_content,
             total: arrived.elapsed(),
         })
     }

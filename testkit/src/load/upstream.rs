@@ -9,6 +9,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use bytes::Bytes;
+use chrono::Utc;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -24,6 +25,15 @@ pub const EVENTS: usize = 100;
 /// The time between the events of a paced stream.
 pub const GAP: Duration = Duration::from_millis(10);
 
+/// Events of a brief stream, of which the second one is its first content.
+pub const BRIEF_EVENTS: usize = 8;
+
+/// The time between the events of a brief stream, at least.
+pub const MOMENT: Duration = Duration::from_micros(200);
+
+/// When a plan that is used up wants to be asked again.
+const RESET_SECONDS: i64 = 3_600;
+
 /// What is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Shape {
@@ -37,19 +47,34 @@ pub enum Shape {
     Paced,
     /// One event, and then silence until the client leaves.
     Held,
+    /// [`BRIEF_EVENTS`] events, each [`MOMENT`] after the one before.
+    Brief,
+    /// Status 529, at once. Like all that follow, of the plan only.
+    Overloaded,
+    /// Status 408, at once.
+    TimedOut,
+    /// Status 429 of a user whose limit is used up for an hour.
+    UsedUp,
 }
 
 impl Shape {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 9] = [
         Self::Json,
         Self::Stream,
         Self::Burst,
         Self::Paced,
         Self::Held,
+        Self::Brief,
+        Self::Overloaded,
+        Self::TimedOut,
+        Self::UsedUp,
     ];
 
     pub fn is_stream(self) -> bool {
-        self != Self::Json
+        matches!(
+            self,
+            Self::Stream | Self::Burst | Self::Paced | Self::Held | Self::Brief
+        )
     }
 
     /// How a request for it is told apart.
@@ -60,6 +85,10 @@ impl Shape {
             Self::Burst => "bench-burst",
             Self::Paced => "bench-paced",
             Self::Held => "bench-held",
+            Self::Brief => "bench-brief",
+            Self::Overloaded => "bench-overloaded",
+            Self::TimedOut => "bench-timed-out",
+            Self::UsedUp => "bench-used-up",
         }
     }
 }
@@ -104,6 +133,9 @@ pub struct Upstream {
 struct Writes {
     plan: Answers,
     bedrock: Answers,
+    overloaded: Bytes,
+    timed_out: Bytes,
+    used_up: Bytes,
 }
 
 #[derive(Debug, Clone)]
@@ -112,6 +144,7 @@ struct Answers {
     /// The first one has the head too, the last one ends the body.
     events: Vec<Bytes>,
     bursts: Vec<Bytes>,
+    brief: Vec<Bytes>,
 }
 
 impl Upstream {
@@ -177,6 +210,17 @@ async fn connection(mut stream: TcpStream, writes: Writes) -> io::Result<()> {
                 while stream.read(&mut [0; 64]).await? > 0 {}
                 return Ok(());
             }
+            Shape::Brief => {
+                for (number, event) in answers.brief.iter().enumerate() {
+                    if number > 0 {
+                        moment();
+                    }
+                    stream.write_all(event).await?;
+                }
+            }
+            Shape::Overloaded => stream.write_all(&writes.overloaded).await?,
+            Shape::TimedOut => stream.write_all(&writes.timed_out).await?,
+            Shape::UsedUp => stream.write_all(&writes.used_up).await?,
         }
     }
 }
@@ -186,6 +230,15 @@ async fn write_each(stream: &mut TcpStream, writes: &[Bytes]) -> io::Result<()> 
         stream.write_all(bytes).await?;
     }
     Ok(())
+}
+
+/// Nobody else is answered meanwhile: who asks for this, asks alone.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the runtime's own timer is a millisecond coarse"
+)]
+fn moment() {
+    std::thread::sleep(MOMENT);
 }
 
 type Asked = (Provider, Shape);
@@ -254,31 +307,51 @@ fn head(head: &[u8]) -> (Asked, Option<usize>) {
 
 impl Writes {
     fn new() -> Self {
-        let events = events();
-        let sse = events
-            .iter()
-            .map(|event| format!("event: {}\ndata: {}\n\n", event.name, event.json).into());
-        let frames = events
-            .iter()
-            .map(|event| frame::encode(&Frame::chunk(&with_metrics(event))));
+        let sse = |event: &Event| format!("event: {}\ndata: {}\n\n", event.name, event.json).into();
+        let frame = |event: &Event| frame::encode(&Frame::chunk(&with_metrics(event)));
+        let reset = Utc::now().timestamp() + RESET_SECONDS;
         Self {
             plan: Answers::new(
                 "request-id: req_bench\r\n",
                 "text/event-stream; charset=utf-8",
-                &sse.collect::<Vec<_>>(),
+                sse,
             ),
             bedrock: Answers::new(
                 "x-amzn-requestid: 00000000-0000-4000-8000-000000000000\r\n\
                  x-amzn-bedrock-content-type: application/json\r\n",
                 "application/vnd.amazon.eventstream",
-                &frames.collect::<Vec<_>>(),
+                frame,
+            ),
+            overloaded: refusal("529 Overloaded", "overloaded_error", ""),
+            timed_out: refusal("408 Request Timeout", "timeout_error", ""),
+            used_up: refusal(
+                "429 Too Many Requests",
+                "rate_limit_error",
+                &format!(
+                    "anthropic-ratelimit-unified-status: rejected\r\n\
+                     anthropic-ratelimit-unified-reset: {reset}\r\n"
+                ),
             ),
         }
     }
 }
 
+/// An error of the Anthropic API.
+fn refusal(status: &str, error_type: &str, headers: &str) -> Bytes {
+    let json = format!(
+        r#"{{"type":"error","error":{{"type":"{error_type}","message":"bench"}},"request_id":"req_bench"}}"#
+    );
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nrequest-id: req_bench\r\n\
+         {headers}content-length: {}\r\n\r\n{json}",
+        json.len()
+    );
+    answer.into()
+}
+
 impl Answers {
-    fn new(headers: &str, stream_type: &str, events: &[Bytes]) -> Self {
+    /// Each event is written as `encode` says.
+    fn new(headers: &str, stream_type: &str, encode: impl Fn(&Event) -> Bytes) -> Self {
         let json = r#"{"type":"message","model":"claude-sonnet-4-6","id":"msg_01","role":"assistant","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":12,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":3,"service_tier":"standard"}}"#;
         let json = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{headers}\
@@ -289,10 +362,13 @@ impl Answers {
             "HTTP/1.1 200 OK\r\ncontent-type: {stream_type}\r\n{headers}\
              transfer-encoding: chunked\r\n\r\n"
         );
+        let encoded = |count| events(count).iter().map(&encode).collect::<Vec<_>>();
+        let all = encoded(EVENTS);
         Self {
             json: json.into(),
-            events: stream(&head, events.chunks(1)),
-            bursts: stream(&head, events.chunks(10)),
+            events: stream(&head, all.chunks(1)),
+            bursts: stream(&head, all.chunks(10)),
+            brief: stream(&head, encoded(BRIEF_EVENTS).chunks(1)),
         }
     }
 }
@@ -321,7 +397,8 @@ struct Event {
     json: String,
 }
 
-fn events() -> Vec<Event> {
+/// A message in so many events, six at least.
+fn events(count: usize) -> Vec<Event> {
     let event = |name, fields: &str| Event {
         name,
         json: format!(r#"{{"type":"{name}"{fields}}}"#),
@@ -334,7 +411,7 @@ fn events() -> Vec<Event> {
         event("message_start", start),
         event("content_block_start", block),
     ];
-    events.resize(EVENTS - 3, event("content_block_delta", delta));
+    events.resize(count - 3, event("content_block_delta", delta));
     events.push(event("content_block_stop", r#","index":0"#));
     events.push(event("message_delta", end));
     events.push(event("message_stop", ""));
