@@ -74,7 +74,7 @@ pub(crate) async fn measure(
     let empty = starts(&system).await?;
     eprintln!("Inserting {keys} keys …");
     let begin = Instant::now();
-    insert(&system.database_url(), keys).await?;
+    insert(&system.control.database_url, keys).await?;
     let insert_seconds = begin.elapsed().as_secs_f64();
     eprintln!("Starting a proxy with all of them …");
     let full = starts(&system).await?;
@@ -92,10 +92,10 @@ pub(crate) async fn measure(
 }
 
 async fn issue(system: &System, count: usize) -> Result<Vec<IssuedKey>> {
-    let user_id = system.admin.create_user("Grace").await?;
+    let user_id = system.control.admin.create_user("Grace").await?;
     let mut issued = Vec::new();
     for _ in 0..count {
-        issued.push(system.admin.issue_key(&user_id).await?);
+        issued.push(system.control.admin.issue_key(&user_id).await?);
     }
     Ok(issued)
 }
@@ -185,7 +185,7 @@ async fn ready(proxy: &Proxy, begin: Instant) -> Result<f64> {
 /// What control sends to a proxy that starts.
 async fn snapshot_bytes(system: &System) -> Result<u64> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let proxy = system.proxy_of("snapshot", listener.local_addr()?)?;
+    let proxy = system.proxy_of("snapshot", listener.local_addr()?, &[])?;
     let (mut from_proxy, _) = listener.accept().await?;
     let mut to_control = TcpStream::connect(system.control.grpc).await?;
     let relay = tokio::io::copy_bidirectional(&mut from_proxy, &mut to_control);
@@ -206,7 +206,7 @@ async fn revoke(system: &System, keys: &[IssuedKey]) -> Result<Vec<f64>> {
     for proxy in &proxies {
         proxy.service.ready().await?;
     }
-    system.admin.until_in_force(2).await?;
+    system.control.admin.until_in_force(2).await?;
     let mut refused_after_ms = Vec::new();
     for key in keys {
         let request = request(&key.raw_key);
@@ -216,7 +216,7 @@ async fn revoke(system: &System, keys: &[IssuedKey]) -> Result<Vec<f64>> {
             .map(|proxy| refusal(proxy.addresses.listen, &request, &accepted));
         let revoke = async {
             accepted.wait().await;
-            system.admin.revoke_key(&key.access_key_id).await?;
+            system.control.admin.revoke_key(&key.access_key_id).await?;
             anyhow::Ok(Instant::now())
         };
         let both = async { tokio::try_join!(try_join_all(refusals), revoke) };

@@ -16,13 +16,17 @@ use serde::Serialize;
 use testkit::load::raise_file_limit;
 use tokio::signal::unix::{SignalKind, signal};
 
+mod circuits;
+mod failover;
 mod keys;
 mod memory;
 mod nginx;
+mod rescue;
 mod rounds;
 mod spread;
 mod system;
 mod table;
+mod turns;
 
 use system::System;
 
@@ -41,6 +45,14 @@ struct Options {
     /// Streams that are open together.
     #[arg(long, env = "BENCH_STREAMS", default_value_t = 2_000)]
     streams: usize,
+
+    /// How often a failover is measured, and an answer that is held.
+    #[arg(long, env = "BENCH_PAIRS", default_value_t = 2_000)]
+    pairs: usize,
+
+    /// Access keys whose circuits are open.
+    #[arg(long, env = "BENCH_CIRCUITS", default_value_t = 10_000)]
+    circuits: usize,
 
     /// Access keys in the index.
     #[arg(long, env = "BENCH_KEYS", default_value_t = 100_000)]
@@ -65,6 +77,9 @@ struct Results {
     machine: system::Machine,
     memory: Vec<memory::Held>,
     samples: Vec<rounds::Sample>,
+    failover: Vec<failover::Results>,
+    rescue: rescue::Results,
+    circuits: circuits::Results,
     keys: keys::Results,
 }
 
@@ -106,12 +121,18 @@ async fn measure(options: &Options) -> Result<Results> {
     let memory = memory::measure(&system, options.streams).await?;
     let length = Duration::try_from_secs_f64(options.seconds)?;
     let samples = rounds::measure(&system, options.rounds, length).await?;
+    let failover = failover::measure(&system, options.pairs).await?;
+    let rescue = rescue::measure(&system, options.pairs).await?;
+    let circuits = circuits::measure(&system, options.circuits).await?;
     let machine = system.machine.clone();
     let keys = keys::measure(system, options.keys, options.revocations).await?;
     Ok(Results {
         machine,
         memory,
         samples,
+        failover,
+        rescue,
+        circuits,
         keys,
     })
 }
@@ -127,5 +148,6 @@ impl Results {
     fn is_sound(&self) -> bool {
         self.samples.iter().all(rounds::Sample::is_valid)
             && self.memory.iter().all(|held| held.report.errors == 0)
+            && self.circuits.is_sound()
     }
 }

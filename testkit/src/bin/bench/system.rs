@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 use testkit::{
@@ -28,7 +27,9 @@ use tokio::task::spawn_blocking;
 use crate::{Options, nginx};
 
 /// Of Bedrock; nothing is sent there.
-const REGION: &str = "us-east-1";
+pub(crate) const REGION: &str = "us-east-1";
+
+pub(crate) const BEDROCK_API_KEY: &str = "a-key-for-Bedrock";
 
 const DATABASE: &str = "claude_code_proxy";
 
@@ -50,14 +51,21 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(180);
 pub(crate) struct System {
     pub(crate) machine: Machine,
     pub(crate) targets: Vec<Target>,
-    pub(crate) admin: Admin,
-    pub(crate) control: ControlAddresses,
-    pub(crate) postgres: Server,
-    pub(crate) upstream_url: String,
+    pub(crate) control: Control,
+    postgres: Server,
+    upstream_url: String,
     blueprint: Blueprint,
     load: PathBuf,
-    /// In the order in which they stop, after the targets.
-    _services: Vec<Service>,
+    _upstream: Service,
+}
+
+/// Control with a database of its own.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) admin: Admin,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) database_url: String,
+    _service: Service,
 }
 
 /// Something that can be put under load.
@@ -120,11 +128,7 @@ impl System {
         };
 
         let postgres = Server::start(Storage::Scratch).await?;
-        postgres.ensure_database(DATABASE).await?;
-        let control_addresses = ControlAddresses::free()?;
-        let control = blueprint
-            .control(&control_addresses, &postgres.url(DATABASE), PUBLIC_URL)
-            .start()?;
+        let control = Control::start(&blueprint, &postgres, DATABASE).await?;
         let upstream_address = stack::free_address()?;
         let upstream_url = stack::url(upstream_address);
         let upstream = Recipe {
@@ -139,9 +143,7 @@ impl System {
         };
         let upstream = machine.pinned(upstream, Cpu::Load).start()?;
         upstream.ready().await?;
-        control.ready().await?;
 
-        let admin = sign_in(&control_addresses, &blueprint).await?;
         let mut system = Self {
             targets: vec![Target {
                 name: Name::Direct,
@@ -152,13 +154,12 @@ impl System {
                 _service: None,
             }],
             machine,
-            admin,
-            control: control_addresses,
+            control,
             postgres,
             upstream_url,
             blueprint,
             load,
-            _services: vec![control, upstream],
+            _upstream: upstream,
         };
         system.targets.extend(system.nginx(upstream_address).await?);
         system.targets.extend(system.proxies().await?);
@@ -168,22 +169,20 @@ impl System {
     /// One proxy for the plan and one for Bedrock: the memory that the one's
     /// streams have left behind would hide what the other's take.
     async fn proxies(&self) -> Result<[Target; 3]> {
-        let user_id = self.admin.create_user("Ada").await?;
-        let plan_key = self.admin.issue_key(&user_id).await?;
-        let api_key = json!({"bedrock_api_key": "a-key-for-Bedrock", "region": REGION});
-        let api_key = self.bedrock_only("Barbara", api_key).await?;
+        let plan_key = self.control.client("Ada").await?;
+        let api_key = self.control.client_of_bedrock("Barbara", api_key()).await?;
         let pair = json!({
             "aws_access_key_id": "AKIAIOSFODNN7EXAMPLE",
             "aws_secret_access_key": "the-secret-of-a-key-pair",
             "region": REGION,
         });
-        let pair = self.bedrock_only("Edith", pair).await?;
+        let pair = self.control.client_of_bedrock("Edith", pair).await?;
 
         let plan = self.proxy("proxy")?;
         let bedrock = self.proxy("bedrock")?;
         plan.service.ready().await?;
         bedrock.service.ready().await?;
-        self.admin.until_in_force(2).await?;
+        self.control.admin.until_in_force(2).await?;
         let target = |name, provider, proxy: &stack::Proxy, key: &IssuedKey| {
             anyhow::Ok(Target {
                 name,
@@ -210,20 +209,6 @@ impl System {
         ])
     }
 
-    /// An access key of a user who only uses Bedrock, with this credential.
-    async fn bedrock_only(&self, user: &str, credential: Value) -> Result<IssuedKey> {
-        let user_id = self.admin.create_user(user).await?;
-        let key = self.admin.issue_key(&user_id).await?;
-        let path = format!("/admin/access-keys/{}/bedrock-key", key.access_key_id);
-        self.admin
-            .call(Method::POST, &path, Some(credential))
-            .await?;
-        let path = format!("/admin/users/{user_id}/routing-strategy");
-        let strategy = json!({"routing_strategy": "bedrock_only"});
-        self.admin.call(Method::PUT, &path, Some(strategy)).await?;
-        Ok(key)
-    }
-
     async fn nginx(&self, upstream: SocketAddr) -> Result<Option<Target>> {
         let Some(program) = &self.machine.nginx else {
             return Ok(None);
@@ -244,28 +229,38 @@ impl System {
 
     /// Starts a proxy; it is not ready yet.
     pub(crate) fn proxy(&self, log: &str) -> Result<stack::Proxy> {
-        self.proxy_of(log, self.control.grpc)
+        self.proxy_of(log, self.control.grpc, &[])
     }
 
-    /// The same with control somewhere else.
-    pub(crate) fn proxy_of(&self, log: &str, control: SocketAddr) -> Result<stack::Proxy> {
+    /// The same with control somewhere else, and with settings of its own.
+    pub(crate) fn proxy_of(
+        &self,
+        log: &str,
+        control: SocketAddr,
+        settings: &[(&str, &str)],
+    ) -> Result<stack::Proxy> {
         let addresses = ProxyAddresses::free()?;
         let mut recipe = self
             .blueprint
             .proxy(&addresses, control, Some(&self.upstream_url));
         recipe.log = self.blueprint.folder.join(format!("{log}.log"));
-        let bedrock = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", &self.upstream_url);
-        recipe
-            .environment
-            .push((bedrock.0.into(), bedrock.1.into()));
+        let bedrock = ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", &*self.upstream_url);
+        for (variable, value) in settings.iter().chain([&bedrock]) {
+            recipe.environment.push((variable.into(), value.into()));
+        }
         Ok(stack::Proxy {
             addresses,
             service: self.machine.pinned(recipe, Cpu::Measured).start()?,
         })
     }
 
-    pub(crate) fn database_url(&self) -> String {
-        self.postgres.url(DATABASE)
+    /// Another control, with an empty database.
+    pub(crate) async fn another_control(&self, name: &'static str) -> Result<Control> {
+        Control::start(&self.blueprint, &self.postgres, name).await
+    }
+
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.blueprint.secrets
     }
 
     /// Runs the load generator as a process of its own.
@@ -303,36 +298,97 @@ impl System {
     }
 }
 
+impl Control {
+    /// The database, which has this name, must not exist.
+    async fn start(blueprint: &Blueprint, postgres: &Server, database: &str) -> Result<Self> {
+        postgres.ensure_database(database).await?;
+        let database_url = postgres.url(database);
+        let addresses = ControlAddresses::free()?;
+        let mut recipe = blueprint.control(&addresses, &database_url, PUBLIC_URL);
+        recipe.log = blueprint.folder.join(format!("control-{database}.log"));
+        let service = recipe.start()?;
+        service.ready().await?;
+        Ok(Self {
+            admin: sign_in(&addresses, blueprint).await?,
+            grpc: addresses.grpc,
+            database_url,
+            _service: service,
+        })
+    }
+
+    /// An access key of a user who is answered by the plan.
+    pub(crate) async fn client(&self, user: &str) -> Result<IssuedKey> {
+        let user_id = self.admin.create_user(user).await?;
+        self.admin.issue_key(&user_id).await
+    }
+
+    /// The same, of one whom Bedrock may answer when the plan does not.
+    pub(crate) async fn client_of_both(&self, user: &str, credential: Value) -> Result<IssuedKey> {
+        let key = self.client(user).await?;
+        let id = &key.access_key_id;
+        self.admin.register_bedrock_key(id, credential).await?;
+        Ok(key)
+    }
+
+    /// The same, of one who only uses Bedrock.
+    pub(crate) async fn client_of_bedrock(
+        &self,
+        user: &str,
+        credential: Value,
+    ) -> Result<IssuedKey> {
+        let user_id = self.admin.create_user(user).await?;
+        let key = self.admin.issue_key(&user_id).await?;
+        let id = &key.access_key_id;
+        self.admin.register_bedrock_key(id, credential).await?;
+        self.admin.route(&user_id, "bedrock_only").await?;
+        Ok(key)
+    }
+}
+
 impl Target {
     /// Waits until control has all usage. What that costs is the proxy's too.
     pub(crate) async fn delivered(&self) -> Result<()> {
-        let delivered = async {
-            while self.metric("proxy_outbox_events").await? > 0.0 {
-                tokio::time::sleep(DELIVERY_POLL).await;
-            }
-            anyhow::Ok(())
-        };
-        tokio::time::timeout(DELIVERY_TIMEOUT, delivered)
-            .await
-            .context("control does not take the usage")?
+        match self.ops {
+            Some(ops) => delivered(ops).await,
+            None => Ok(()),
+        }
     }
 
     /// Usage events given up since the proxy started.
     pub(crate) async fn given_up(&self) -> Result<f64> {
-        self.metric("proxy_usage_dropped_total").await
+        match self.ops {
+            Some(ops) => metric(ops, "proxy_usage_dropped_total").await,
+            None => Ok(0.0),
+        }
     }
+}
 
-    async fn metric(&self, name: &str) -> Result<f64> {
-        let Some(ops) = self.ops else {
-            return Ok(0.0);
-        };
-        let url = format!("{}/metrics", stack::url(ops));
-        let text = stack::http_client()?.get(url).send().await?.text().await?;
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        Ok(value.unwrap_or(0.0))
-    }
+/// Waits until control has all usage of a proxy.
+pub(crate) async fn delivered(ops: SocketAddr) -> Result<()> {
+    let delivered = async {
+        while metric(ops, "proxy_outbox_events").await? > 0.0 {
+            tokio::time::sleep(DELIVERY_POLL).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(DELIVERY_TIMEOUT, delivered)
+        .await
+        .context("control does not take the usage")?
+}
+
+/// A metric of a proxy, with its labels; 0 while there is none.
+pub(crate) async fn metric(ops: SocketAddr, name: &str) -> Result<f64> {
+    let url = format!("{}/metrics", stack::url(ops));
+    let text = stack::http_client()?.get(url).send().await?.text().await?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    Ok(value.unwrap_or(0.0))
+}
+
+/// A Bedrock API key, as it is registered.
+pub(crate) fn api_key() -> Value {
+    json!({"bedrock_api_key": BEDROCK_API_KEY, "region": REGION})
 }
 
 impl Machine {

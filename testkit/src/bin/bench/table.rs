@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use crate::{
-    Results, keys,
+    Results, circuits, failover, keys, rescue,
     rounds::{self, Sample, Scenario},
-    spread::{Spread, quantile},
+    spread::{Spread, median_interval, quantile, sorted},
     system::Name,
 };
 
@@ -22,6 +22,12 @@ const STREAM_KB: f64 = 30.0;
 
 /// Milliseconds until a revoked key is refused, in 99 of 100 cases.
 const REFUSAL_MS: f64 = 1_000.0;
+
+/// Microseconds that failing over may add, in 99 of 100 cases.
+const FAILOVER_US: f64 = 2_000.0;
+
+/// Millions of bytes that the open circuits may hold, all together.
+const CIRCUITS_MB: f64 = 10.0;
 
 /// What CPU time is counted by.
 type Per = fn(&Sample) -> f64;
@@ -57,6 +63,9 @@ pub(crate) fn table(results: &Results) -> String {
     table.throughput(results);
     table.latency(results);
     table.memory(results);
+    table.failover(&results.failover);
+    table.rescue(&results.rescue);
+    table.circuits(&results.circuits);
     table.keys(&results.keys);
     table.complaints(results);
     table.0
@@ -247,6 +256,95 @@ impl Table {
         self.row(&format!("a stream of {streams} open"), columns);
     }
 
+    fn failover(&mut self, results: &[failover::Results]) {
+        self.head("Failing over, us", &["p1", "p50", "p99", "target of p99"]);
+        for results in results {
+            let times = [
+                ("plan's refusal", &results.refused_us),
+                ("Bedrock's first content", &results.bedrock_us),
+                ("the same after the refusal", &results.failed_over_us),
+            ];
+            self.line(&format!("requests of {} bytes:", results.body_bytes));
+            for (label, times) in times {
+                self.times(label, &sorted(times.iter().copied()), String::new());
+            }
+            let added = results.added_us();
+            let target = verdict(quantile(&added, 0.99), FAILOVER_US, " us");
+            self.times("added to both", &added, target);
+            self.times(
+                "later than by Bedrock alone",
+                &results.later_us(),
+                String::new(),
+            );
+        }
+        let rounds = results.first().map_or(0, |it| it.refused_us.len());
+        self.line(&format!(
+            "({rounds} rounds; differences are taken within a round)"
+        ));
+    }
+
+    fn rescue(&mut self, results: &rescue::Results) {
+        self.head(
+            "First content, us",
+            &["p1", "p50", "p99", "median of all lies in", "target"],
+        );
+        for (label, times) in [("not held", &results.passed_us), ("held", &results.held_us)] {
+            self.times(label, &sorted(times.iter().copied()), String::new());
+        }
+        let target = match results.is_measurable() {
+            None => "-",
+            Some(false) => "not measurable: ok",
+            Some(true) => "not measurable: OVER",
+        };
+        for (label, differences, target) in [
+            ("added by holding", results.added_us(), target),
+            ("between two not held", results.noise_us(), ""),
+        ] {
+            let interval = median_interval(&differences);
+            let interval = interval.map_or("-".to_owned(), |(low, high)| {
+                format!("{low:.1} .. {high:.1}")
+            });
+            let columns = quantiles(&differences).into_iter();
+            self.row(label, columns.chain([interval, target.to_owned()]));
+        }
+    }
+
+    /// A row of sorted times.
+    fn times(&mut self, label: &str, sorted: &[f64], target: String) {
+        self.row(label, quantiles(sorted).into_iter().chain([target]));
+    }
+
+    fn circuits(&mut self, circuits: &circuits::Results) {
+        self.head(&format!("{} open circuits", circuits.keys), &["", "target"]);
+        let mb = |bytes: f64| number(Some(bytes / 1e6), 1, "");
+        let held = circuits.circuits_bytes();
+        let rows = [
+            (
+                "memory for them, MB",
+                mb(held),
+                verdict(Some(held / 1e6), CIRCUITS_MB, " MB"),
+            ),
+            (
+                "for their credentials, MB",
+                mb(circuits.credentials_bytes()),
+                String::new(),
+            ),
+            (
+                "for as many requests, MB",
+                mb(circuits.noise_bytes()),
+                String::new(),
+            ),
+            (
+                "whole process, MB",
+                number(Some(mega(circuits.open_bytes)), 1, ""),
+                String::new(),
+            ),
+        ];
+        for (label, value, target) in rows {
+            self.row(label, [value, target]);
+        }
+    }
+
     fn keys(&mut self, keys: &keys::Results) {
         self.head(&format!("{} access keys", keys.keys), &["", "target"]);
         let ready = |starts: &[keys::Start]| Spread::of(starts.iter().map(|it| it.ready_ms));
@@ -317,6 +415,12 @@ impl Table {
                 held.report.errors, held.streams, held.target
             ));
         }
+        if !results.circuits.is_sound() {
+            self.line(&format!(
+                "INVALID: the proxy says that {} of {} circuits are open",
+                results.circuits.open_circuits, results.circuits.keys
+            ));
+        }
         for sample in &results.samples {
             let place = format!(
                 "{:?}, {}, round {}",
@@ -385,6 +489,11 @@ fn spread(spread: Option<Spread>, digits: usize) -> String {
         return "-".to_owned();
     };
     format!("{median:.digits$} ({min:.digits$} .. {max:.digits$})")
+}
+
+/// The smallest but a hundredth, the middle and the largest but a hundredth.
+fn quantiles(sorted: &[f64]) -> [String; 3] {
+    [0.01, 0.5, 0.99].map(|share| number(quantile(sorted, share), 1, ""))
 }
 
 fn number(number: Option<f64>, digits: usize, unit: &str) -> String {
