@@ -143,7 +143,9 @@ impl Load {
         let mut held = Vec::new();
         for _ in 0..self.connections {
             let mut connection = Connection::open(self.request.addr).await?;
-            tally.count(&connection.begin(&self.request.bytes).await?)?;
+            let begin = connection.begin(&self.request.bytes);
+            let begin = timeout(PATIENCE, begin).await;
+            tally.count(&begin.context("a stream does not begin")??)?;
             held.push(connection);
         }
         sleep(self.duration).await;

@@ -162,7 +162,7 @@ async fn held_streams_stay_open() {
     let url = upstream(&mut tasks).await;
     let report = load(&url, Shape::Held, 200).await.hold().await.unwrap();
     is_clean(&report);
-    assert_eq!((report.requests, report.events), (3, 3));
+    assert_eq!((report.requests, report.events), (3, 6));
 }
 
 #[tokio::test]

@@ -145,9 +145,10 @@ impl Connection {
         self.answer(request, arrived, Body::has_ended).await
     }
 
-    /// Sends a request and reads the first event of its answer.
+    /// Sends a request and reads the first content of its answer: a proxy may
+    /// keep back what comes before.
     pub(super) async fn begin(&mut self, request: &[u8]) -> io::Result<Exchange> {
-        self.answer(request, Instant::now(), |body| body.events > 0)
+        self.answer(request, Instant::now(), Body::has_content)
             .await
     }
 

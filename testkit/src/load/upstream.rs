@@ -45,7 +45,7 @@ pub enum Shape {
     Burst,
     /// [`EVENTS`] events, each [`GAP`] after the one before.
     Paced,
-    /// One event, and then silence until the client leaves.
+    /// The first content, and then silence until the client leaves.
     Held,
     /// [`BRIEF_EVENTS`] events, each [`MOMENT`] after the one before.
     Brief,
@@ -205,7 +205,8 @@ async fn connection(mut stream: TcpStream, writes: Writes) -> io::Result<()> {
                 }
             }
             Shape::Held => {
-                write_each(&mut stream, answers.events.get(..1).unwrap_or_default()).await?;
+                let begin = answers.events.get(..2).unwrap_or_default();
+                write_each(&mut stream, begin).await?;
                 // Until the client leaves.
                 while stream.read(&mut [0; 64]).await? > 0 {}
                 return Ok(());

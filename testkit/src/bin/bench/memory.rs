@@ -9,7 +9,7 @@ use crate::system::{Name, System};
 /// How long the streams are open before memory is read.
 const OPEN_SECONDS: &str = "2";
 
-/// Streams that were open together, each after its first event.
+/// Streams that were open together, each after its first content.
 #[derive(Debug, Serialize)]
 pub(crate) struct Held {
     pub(crate) target: Name,
