@@ -39,10 +39,18 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Opened credentials must outlive what is measured.
 const SETTINGS: [(&str, &str); 1] = [("PROXY_BEDROCK_KEY_CACHE_TTL", "3600")];
 
-/// Resident memory of the proxy when every key has sent its request.
+/// How many proxies are measured, one after the other.
+const PROXIES: usize = 5;
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
     pub(crate) keys: usize,
+    pub(crate) proxies: Vec<Held>,
+}
+
+/// Resident memory of one proxy when every key has sent its request.
+#[derive(Debug, Serialize)]
+pub(crate) struct Held {
     /// The plan answers.
     pub(crate) healthy_bytes: u64,
     /// The plan fails in a way that does not count, so Bedrock answers: the
@@ -71,20 +79,23 @@ pub(crate) async fn measure(system: &System, count: usize) -> Result<Results> {
     let keys = (0..count).map(|_| Key::new(system.secrets()));
     let keys = keys.collect::<Result<Vec<Key>>>()?;
     insert(&control, &keys).await?;
-    let proxy = system.proxy_of("circuits", control.grpc, &SETTINGS)?;
-    proxy.service.ready().await?;
-    control.admin.until_in_force(1).await?;
-
-    let results = Results {
+    let mut proxies = Vec::new();
+    for _ in 0..PROXIES {
+        let proxy = system.proxy_of("circuits", control.grpc, &SETTINGS)?;
+        proxy.service.ready().await?;
+        proxies.push(Held {
+            healthy_bytes: asked(&proxy, &keys, Shape::Json).await?,
+            rescued_bytes: asked(&proxy, &keys, Shape::TimedOut).await?,
+            rescued_again_bytes: asked(&proxy, &keys, Shape::TimedOut).await?,
+            open_bytes: asked(&proxy, &keys, Shape::UsedUp).await?,
+            open_circuits: open_circuits(proxy.addresses.ops).await?,
+        });
+        proxy.service.stop().await?;
+    }
+    Ok(Results {
         keys: count,
-        healthy_bytes: asked(&proxy, &keys, Shape::Json).await?,
-        rescued_bytes: asked(&proxy, &keys, Shape::TimedOut).await?,
-        rescued_again_bytes: asked(&proxy, &keys, Shape::TimedOut).await?,
-        open_bytes: asked(&proxy, &keys, Shape::UsedUp).await?,
-        open_circuits: open_circuits(proxy.addresses.ops).await?,
-    };
-    proxy.service.stop().await?;
-    Ok(results)
+        proxies,
+    })
 }
 
 async fn open_circuits(ops: SocketAddr) -> Result<f64> {
@@ -178,6 +189,18 @@ impl Key {
 }
 
 impl Results {
+    /// Every circuit of every proxy is open.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "there are far fewer keys than 2^52"
+    )]
+    pub(crate) fn is_sound(&self) -> bool {
+        let keys = self.keys as f64;
+        self.proxies.iter().all(|it| it.open_circuits == keys)
+    }
+}
+
+impl Held {
     /// Beside what was held when all credentials were open already.
     pub(crate) fn circuits_bytes(&self) -> f64 {
         grown(self.rescued_again_bytes, self.open_bytes)
@@ -192,13 +215,8 @@ impl Results {
         grown(self.rescued_bytes, self.rescued_again_bytes)
     }
 
-    /// Every circuit is open.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "there are far fewer keys than 2^52"
-    )]
-    pub(crate) fn is_sound(&self) -> bool {
-        self.open_circuits == self.keys as f64
+    pub(crate) fn whole_bytes(&self) -> f64 {
+        grown(0, self.open_bytes)
     }
 }
 

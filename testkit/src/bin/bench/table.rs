@@ -316,33 +316,33 @@ impl Table {
 
     fn circuits(&mut self, circuits: &circuits::Results) {
         self.head(&format!("{} open circuits", circuits.keys), &["", "target"]);
-        let mb = |bytes: f64| number(Some(bytes / 1e6), 1, "");
-        let held = circuits.circuits_bytes();
+        let mb = |bytes: fn(&circuits::Held) -> f64| {
+            Spread::of(circuits.proxies.iter().map(|it| bytes(it) / 1e6))
+        };
+        let held = mb(circuits::Held::circuits_bytes);
+        let target = verdict(held.map(|it| it.median), CIRCUITS_MB, " MB");
         let rows = [
-            (
-                "memory for them, MB",
-                mb(held),
-                verdict(Some(held / 1e6), CIRCUITS_MB, " MB"),
-            ),
+            ("memory for them, MB", held, target),
             (
                 "for their credentials, MB",
-                mb(circuits.credentials_bytes()),
+                mb(circuits::Held::credentials_bytes),
                 String::new(),
             ),
             (
                 "for as many requests, MB",
-                mb(circuits.noise_bytes()),
+                mb(circuits::Held::noise_bytes),
                 String::new(),
             ),
             (
                 "whole process, MB",
-                number(Some(mega(circuits.open_bytes)), 1, ""),
+                mb(circuits::Held::whole_bytes),
                 String::new(),
             ),
         ];
         for (label, value, target) in rows {
-            self.row(label, [value, target]);
+            self.row(label, [spread(value, 1), target]);
         }
+        self.line(&format!("({} proxies, each fresh)", circuits.proxies.len()));
     }
 
     fn keys(&mut self, keys: &keys::Results) {
@@ -416,10 +416,7 @@ impl Table {
             ));
         }
         if !results.circuits.is_sound() {
-            self.line(&format!(
-                "INVALID: the proxy says that {} of {} circuits are open",
-                results.circuits.open_circuits, results.circuits.keys
-            ));
+            self.line("INVALID: a proxy says that not all circuits are open");
         }
         for sample in &results.samples {
             let place = format!(
