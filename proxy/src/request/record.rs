@@ -262,9 +262,9 @@ impl Record {
         let is_success = (200..300).contains(&self.status);
         let has_begun = match outcome {
             // It was cancelled, in the midst of its answer or before.
-            Outcome::ClientCancelled | Outcome::Terminated => {
-                self.provider.is_some() && (is_success || self.status == 0)
-            }
+            Outcome::ClientCancelled => self.provider.is_some() && (is_success || self.status == 0),
+            // The status may be ours.
+            Outcome::Terminated => self.provider.is_some(),
             Outcome::UpstreamFailed => {
                 let is_refusal = self.reading.error.is_some() && self.reading.model.is_none();
                 is_success && self.first_byte.is_some() && !is_refusal

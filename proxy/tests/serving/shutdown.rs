@@ -134,5 +134,6 @@ async fn who_still_waits_at_the_end_is_told_to_try_again() {
     for event in rig.control.events(2).await {
         assert_eq!(event.outcome(), Outcome::Terminated);
         assert_eq!(event.status, 529);
+        assert!(event.is_estimate);
     }
 }

@@ -3,7 +3,10 @@
 use anyhow::{Context, Result};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
-use testkit::anthropic::{Gate, Reply, Rule, Server};
+use testkit::{
+    anthropic::{Gate, Reply, Rule, Server},
+    stack,
+};
 
 use crate::support::{
     asked,
@@ -89,10 +92,20 @@ async fn an_administrator_sees_and_closes_the_circuits_of_an_access_key() -> Res
         assert_eq!(until.timestamp(), resets_at, "{circuit}");
     }
     assert_eq!(say_to_each("around the plan").await, [0, 2]);
+    for proxy in world.stack.proxies() {
+        let url = format!("{}/metrics", stack::url(proxy.addresses.ops));
+        let metrics = stack::http_client()?.get(url).send().await?.text().await?;
+        let gauge = "proxy_circuits{state=\"open\"} 1\n";
+        assert!(metrics.contains(gauge), "{metrics}");
+    }
 
     admin.reset_circuit(access_key_id).await?;
     world.until_in_force().await?;
     assert_eq!(say_to_each("to the plan again").await, [2, 0]);
     assert_eq!(is_known(0).await?, [Value::Null]);
-    Ok(())
+    eventually("every change has a line", async || {
+        let changes = world.stack.logs()?.matches("\"circuit.changed\"").count();
+        Ok((changes == 4).then_some(()))
+    })
+    .await
 }
