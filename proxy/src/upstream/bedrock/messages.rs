@@ -50,7 +50,7 @@ impl Messages {
     ///
     /// # Errors
     ///
-    /// What Bedrock refuses, as [`Said::kind`] tells it; what keeps it from
+    /// What Bedrock refuses, as [`fault`] tells it; what keeps it from
     /// being asked.
     pub async fn ask(
         &self,
