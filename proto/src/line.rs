@@ -43,7 +43,7 @@ pub struct Line<'a> {
     #[serde(default)]
     pub is_fallback: bool,
     /// Who was asked and what each said, such as `plan:529, bedrock:200`; absent
-    /// where the plan alone was asked.
+    /// where the first one has answered.
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub route: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]

@@ -4,9 +4,10 @@
 //! [`hold`] when an answer is one. Here it is only done: ask, hold, tell the
 //! circuit, go on.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, pin::pin, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::{self, Either};
 use http::{HeaderValue, StatusCode};
 use proto::sync::{Provider, RoutingStrategy};
 
@@ -30,9 +31,8 @@ use crate::{
 /// Why somebody was not asked first.
 const CIRCUIT_OPEN: &str = "circuit_open";
 
-/// The words of a refusal come with its head; whoever waits for an answer does
-/// not wait for them.
-const REFUSAL_PATIENCE: Duration = Duration::from_millis(20);
+/// How long the words of a refusal are waited for.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A client that is told of a limit which lasts longer need not try again.
 const SOON: TimeDelta = TimeDelta::seconds(60);
@@ -67,7 +67,7 @@ pub async fn answer(
     let permit = permit(inquiry, strategy, has_bedrock);
     let admission = match &permit {
         Some(permit) => permit.admission,
-        None if inquiry.proxy.circuits.is_open(access_key) => Admission::Blocked,
+        None if inquiry.proxy.circuits.is_open(access_key, Utc::now()) => Admission::Blocked,
         None => Admission::Pass,
     };
     record.prefers(route::preferred(strategy));
@@ -112,11 +112,17 @@ async fn first_of(
 ) -> Result<Answer, Error> {
     let mut failed: Option<Failed> = None;
     for provider in candidates {
-        if let Some(before) = &failed {
-            record.metrics().fallback(before.reason());
-        }
         let permit = permit.take_if(|_| *provider == Provider::Plan);
-        let last = match attempt(*provider, permit, inquiry, record).await {
+        let attempt = attempt(*provider, permit, inquiry, record);
+        let attempted = match &mut failed {
+            Some(before) => {
+                inquiry.proxy.journal.metrics.fallback(before.reason());
+                // Its connection is free again meanwhile, and its words are known.
+                beside(before.read(), attempt).await
+            }
+            None => attempt.await,
+        };
+        let last = match attempted {
             Ok(answer) => return Ok(answer),
             Err(last) => last,
         };
@@ -132,6 +138,14 @@ async fn first_of(
     failed.map_or_else(|| Err(Kind::NotFound.into()), |it| it.result)
 }
 
+/// Lets something go on while `work` is done, but does not wait for it.
+async fn beside<T>(something: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {
+    match future::select(pin!(work), pin!(something)).await {
+        Either::Left((done, _)) => done,
+        Either::Right(((), work)) => work.await,
+    }
+}
+
 /// Asks one provider, and tells the circuit what came of it.
 async fn attempt(
     provider: Provider,
@@ -141,8 +155,10 @@ async fn attempt(
 ) -> Result<Answer, Failed> {
     record.goes_to(provider);
     let result = held(provider, inquiry, record).await;
-    record.notes(provider, &said(&result));
-    let mut result = match result {
+    if record.has_notes() || !is_answer(&result) || inquiry.proxy.terms.tells_route {
+        record.notes(provider, &said(&result));
+    }
+    let result = match result {
         Ok(answer) if answer.head.status.is_success() => {
             if let Some(mut permit) = permit {
                 permit.succeeded();
@@ -158,13 +174,6 @@ async fn attempt(
     *record.reading() = Reading::default();
     if let (Some(permit), Some(failure)) = (permit, verdict.counts) {
         permit.failed(failure, now);
-    }
-    if verdict.moves_on
-        && let Ok(answer) = &mut result
-    {
-        // Its connection is free while somebody else is asked.
-        let body = answer.refusal(REFUSAL_PATIENCE).await;
-        answer.flow = Flow::Whole(Some(body));
     }
     Err(Failed {
         provider,
@@ -226,15 +235,19 @@ async fn both_failed(first: Failed, second: Failed, record: &mut Record) -> Fail
         Told::Bedrock => bedrock,
     };
     record.goes_to(told.provider);
+    told.read().await;
     if let Ok(answer) = &mut told.result {
-        let body = answer.refusal(REFUSAL_PATIENCE).await;
-        refusal::in_our_name(answer, &body, record.request_id());
+        refusal::in_our_name(answer, record.request_id());
         if told.verdict.lasts_beyond(Utc::now() + SOON) {
             let never = HeaderValue::from_static("false");
             answer.head.headers.insert("x-should-retry", never);
         }
     }
     told
+}
+
+fn is_answer(result: &Result<Answer, Error>) -> bool {
+    result.as_ref().is_ok_and(|it| it.head.status.is_success())
 }
 
 /// What a provider said, for the log: a status, or why there is none.
@@ -246,6 +259,16 @@ fn said(result: &Result<Answer, Error>) -> Cow<'static, str> {
 }
 
 impl Failed {
+    /// Reads the words of a refusal, if they come soon.
+    async fn read(&mut self) {
+        if let Ok(answer) = &mut self.result
+            && !matches!(answer.flow, Flow::Whole(_))
+        {
+            let body = answer.refusal(REFUSAL_PATIENCE).await;
+            answer.flow = Flow::Whole(Some(body));
+        }
+    }
+
     /// The label in metrics.
     fn reason(&self) -> &'static str {
         match (&self.result, self.verdict.counts) {

@@ -283,9 +283,14 @@ pub fn upstream_event(status: StatusCode, body: &[u8], request_id: &str) -> Byte
 }
 
 /// Makes an upstream's refusal ours: the same status, headers and words, in the
-/// envelope, with our request id. The upstream's own id is in the log.
-pub fn in_our_name(answer: &mut Answer, body: &[u8], request_id: &str) {
-    let said = Said::of(answer.head.status, body);
+/// envelope, with our request id. Its body has to be read by now. The upstream's
+/// own id is in the log.
+pub fn in_our_name(answer: &mut Answer, request_id: &str) {
+    let body = match &answer.flow {
+        Flow::Whole(Some(body)) => body.clone(),
+        _ => Bytes::new(),
+    };
+    let said = Said::of(answer.head.status, &body);
     let body = envelope(&said.r#type, &said.message, request_id);
     answer.flow = Flow::Whole(Some(body.into()));
     let headers = &mut answer.head.headers;

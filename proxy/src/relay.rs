@@ -89,6 +89,8 @@ pub struct Relay {
     /// Comes after the last piece: the upstream has ended an answer that was not
     /// complete.
     broken: Option<Error>,
+    /// The client has all that it needs: the upstream may end, but not take long.
+    is_ending: bool,
     /// The client was told how it ends.
     is_over: bool,
     request_id: Box<str>,
@@ -106,6 +108,9 @@ pub struct Pings {
 /// What a stream lacks that breaks after it has said why it stops: nothing that a
 /// client would have to ask for again.
 const MESSAGE_STOP: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+/// How long an upstream may take to end what it has said to the end.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What the API sends for it.
 const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
@@ -174,6 +179,7 @@ impl Relay {
             flow,
             silence: Silence::new(terms.idle_timeout),
             broken: None,
+            is_ending: false,
             is_over: false,
             stopping,
             terms: terms.clone(),
@@ -265,6 +271,11 @@ impl Relay {
             None => data,
         };
         self.tap.see(&data);
+        if !self.is_ending && self.events.is_some() && self.tap.is_final() {
+            self.is_ending = true;
+            self.pings = None;
+            self.silence = Silence::new(GRACE.min(self.terms.idle_timeout));
+        }
         let data = match &mut self.events {
             Some(events) => events.push(data),
             None => data,

@@ -68,6 +68,11 @@ impl Tap {
         self.has_stopped() || self.meter.reading.error.is_some()
     }
 
+    /// Whether nothing can come any more that a client would look at.
+    pub fn is_final(&self) -> bool {
+        self.meter.reading.ended || self.meter.reading.error.is_some()
+    }
+
     /// Whether the stream has had its last event.
     pub fn has_ended(&self) -> bool {
         self.meter.reading.ended

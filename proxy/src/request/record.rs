@@ -183,6 +183,11 @@ impl Record {
         }
     }
 
+    /// Whether it is worth noting who has answered in the end.
+    pub fn has_notes(&self) -> bool {
+        !self.route.is_empty()
+    }
+
     /// Who was asked and what each said, for a response header.
     pub fn route_header(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(&self.route).ok()

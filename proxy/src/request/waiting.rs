@@ -150,7 +150,9 @@ async fn ask(mut inquiry: Inquiry, mut record: Record, client: Arc<Client>) -> A
         () = stopping.comes() => Err(Kind::Stopping.into()),
     };
     let result = match result {
-        Ok(answer) if client.is_promised() => in_a_stream(answer, record.request_id()).await,
+        Ok(answer) if client.is_promised() && !client.has_left() => {
+            in_a_stream(answer, record.request_id()).await
+        }
         result => result,
     };
     Answered {

@@ -31,6 +31,10 @@ pub struct Circuit {
     pub state: State,
 }
 
+/// No request is under way for longer, so that none from before a change can
+/// still be heard of.
+const LONGEST: TimeDelta = TimeDelta::hours(1);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// The plan is asked. When it failed lately, oldest first.
@@ -119,7 +123,8 @@ impl Circuit {
             (State::Closed(_), Failure::Limit { .. }) => true,
             (State::Open(before), Failure::Limit { .. }) => {
                 if opening.until > before.until {
-                    *before = opening;
+                    before.until = opening.until;
+                    before.cause = opening.cause;
                 }
                 false
             }
@@ -152,11 +157,20 @@ impl Circuit {
         }
     }
 
-    /// Whether there is nothing to remember.
-    pub fn is_quiet(&self, policy: &settings::Circuit, now: DateTime<Utc>) -> bool {
+    /// Whether there is nothing to remember, for a circuit that has been in its
+    /// state since `changed_at`.
+    pub fn is_quiet(
+        &self,
+        policy: &settings::Circuit,
+        changed_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> bool {
         let oldest = before(now, policy.failure_window);
         match &self.state {
-            State::Closed(failures) => failures.back().is_none_or(|it| *it <= oldest),
+            State::Closed(failures) => {
+                let has_no_past = self.since == 0 || now - changed_at > LONGEST;
+                has_no_past && failures.back().is_none_or(|it| *it <= oldest)
+            }
             State::Open(_) | State::HalfOpen(_) => false,
         }
     }

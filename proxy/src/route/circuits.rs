@@ -15,7 +15,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
 use metrics::counter;
-use proto::{line::timestamp, sync};
+use proto::{
+    line::timestamp,
+    sync::{self, RoutingStrategy},
+};
 use tokio::sync::Notify;
 
 use super::circuit::{Admission, Circuit, Failure, Number, State};
@@ -40,6 +43,7 @@ pub struct Circuits {
 
 struct Kept {
     circuit: Circuit,
+    changed_at: DateTime<Utc>,
     /// The access key's own count: when it has grown, this is forgotten.
     circuit_resets: u32,
 }
@@ -71,7 +75,7 @@ impl Circuits {
     pub fn admit(self: &Arc<Self>, access_key: &Arc<AccessKey>, now: DateTime<Utc>) -> Permit {
         let number = self.next();
         let admission = if self.kept.contains_key(&access_key.id) {
-            self.change(access_key, |circuit| circuit.admit(number, now))
+            self.change(access_key, now, |circuit| circuit.admit(number, now))
         } else {
             Admission::Pass
         };
@@ -89,25 +93,48 @@ impl Circuits {
 
     /// Whether an access key is to ask somebody else first. Asking changes
     /// nothing.
-    pub fn is_open(&self, access_key: &AccessKey) -> bool {
+    pub fn is_open(&self, access_key: &AccessKey, now: DateTime<Utc>) -> bool {
         let kept = self.kept.get(&access_key.id);
-        kept.is_some_and(|it| it.circuit.state.opening().is_some())
+        kept.is_some_and(|it| match it.circuit.state {
+            State::Closed(_) => false,
+            State::Open(opening) => now < opening.until,
+            State::HalfOpen(_) => true,
+        })
     }
 
-    /// Forgets what nobody needs any more: of keys that are gone, were reset or
-    /// have nobody else to ask, and failures that no longer count.
+    /// Forgets what nobody needs any more: of keys that are gone or have nobody
+    /// else to ask, and failures that no longer count. Closes what was reset.
     pub fn settle(&self, index: &Index, now: DateTime<Utc>) {
         self.kept.retain(|id, kept| {
-            let is_known = index
-                .access_key_by_id(id)
-                .is_some_and(|it| it.circuit_resets == kept.circuit_resets);
-            let has_choice = self.uses_role || index.bedrock_key(id).is_some();
-            let is_of_use = is_known && has_choice;
-            if !is_of_use && kept.circuit.state.opening().is_some() {
-                self.tell(id, &kept.circuit.state, &Circuit::closed(0).state);
+            let closed = Circuit::closed(self.next());
+            let Some(access_key) = self.with_a_choice(index, id) else {
+                self.tell(id, &kept.circuit.state, &closed.state);
+                return false;
+            };
+            if access_key.circuit_resets != kept.circuit_resets {
+                self.tell(id, &kept.circuit.state, &closed.state);
+                *kept = Kept {
+                    circuit: closed,
+                    changed_at: now,
+                    circuit_resets: access_key.circuit_resets,
+                };
             }
-            is_of_use && !kept.circuit.is_quiet(&self.policy, now)
+            let Kept {
+                circuit,
+                changed_at,
+                ..
+            } = kept;
+            !circuit.is_quiet(&self.policy, *changed_at, now)
         });
+    }
+
+    /// The access key, if its requests may go to one provider or the other.
+    fn with_a_choice<'a>(&self, index: &'a Index, id: &str) -> Option<&'a Arc<AccessKey>> {
+        let access_key = index.access_key_by_id(id)?;
+        let has_bedrock = self.uses_role || index.bedrock_key(id).is_some();
+        let strategy = super::strategy(index.user(&access_key.user_id));
+        let has_choice = has_bedrock && strategy != RoutingStrategy::BedrockOnly;
+        has_choice.then_some(access_key)
     }
 
     /// Those that are not closed, for a report; the ones opened last, if they are
@@ -151,18 +178,24 @@ impl Circuits {
     }
 
     /// Lets `decide` change the circuit of an access key.
-    fn change<T>(&self, access_key: &AccessKey, decide: impl FnOnce(&mut Circuit) -> T) -> T {
+    fn change<T>(
+        &self,
+        access_key: &AccessKey,
+        now: DateTime<Utc>,
+        decide: impl FnOnce(&mut Circuit) -> T,
+    ) -> T {
         let mut kept = self
             .kept
             .entry(access_key.id.clone())
             .or_insert_with(|| Kept {
                 circuit: Circuit::closed(0),
+                changed_at: now,
                 circuit_resets: access_key.circuit_resets,
             });
         let before = kept.circuit.state.clone();
         let decided = decide(&mut kept.circuit);
-        let after = &kept.circuit.state;
-        if after.label() != before.label() || after.opening() != before.opening() {
+        if kept.circuit.state.label() != before.label() {
+            kept.changed_at = now;
             self.tell(&access_key.id, &before, &kept.circuit.state);
         }
         decided
@@ -170,6 +203,9 @@ impl Circuits {
 
     /// Nothing under the map's lock waits.
     fn tell(&self, access_key_id: &str, from: &State, to: &State) {
+        if from.label() == to.label() {
+            return;
+        }
         counter!("proxy_circuit_changes_total", "to" => to.label()).increment(1);
         tracing::warn!(
             access_key_id,
@@ -189,8 +225,9 @@ impl Permit {
     pub fn succeeded(&mut self) {
         if self.admission != Admission::Pass {
             let (number, next) = (self.number, self.circuits.next());
-            self.circuits
-                .change(&self.access_key, |it| it.succeeded(number, next));
+            self.circuits.change(&self.access_key, Utc::now(), |it| {
+                it.succeeded(number, next)
+            });
             self.admission = Admission::Pass;
             self.number = next;
         }
@@ -200,7 +237,7 @@ impl Permit {
     pub fn failed(mut self, failure: Failure, now: DateTime<Utc>) {
         let (number, next) = (self.number, self.circuits.next());
         let policy = &self.circuits.policy;
-        self.circuits.change(&self.access_key, |it| {
+        self.circuits.change(&self.access_key, now, |it| {
             it.failed(number, failure, policy, now, next);
         });
         self.admission = Admission::Pass;
@@ -211,8 +248,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if self.admission == Admission::Probe {
             let (number, next) = (self.number, self.circuits.next());
-            self.circuits
-                .change(&self.access_key, |it| it.abandoned(number, next));
+            self.circuits.change(&self.access_key, Utc::now(), |it| {
+                it.abandoned(number, next)
+            });
         }
     }
 }

@@ -178,21 +178,35 @@ impl Meter {
             Reader::Stream(_) => return Ok(true),
             Reader::Unread => return Ok(false),
         };
-        let message: Message = match pieces.as_slice() {
+        let mut message: Message = match pieces.as_slice() {
             [whole] => serde_json::from_slice(whole),
             pieces => serde_json::from_slice(&pieces.concat()),
         }?;
-        self.reading.take_message(message);
-        self.reading.stopped = true;
-        Ok(true)
+        let kind = message.kind.clone();
+        match (kind.as_deref(), message.error.take()) {
+            (Some("error"), error) => {
+                self.reading.error = Some(error.unwrap_or_default().kind);
+                Ok(true)
+            }
+            (kind, _) => {
+                let is_message = kind == Some("message") || message.usage.is_some();
+                self.reading.take_message(message);
+                self.reading.stopped = is_message;
+                Ok(is_message)
+            }
+        }
     }
 }
 
 /// The parts of a message that are counted.
 #[derive(Debug, Deserialize)]
 struct Message {
+    #[serde(rename = "type")]
+    kind: Option<String>,
     model: Option<String>,
     usage: Option<Usage>,
+    /// In place of a message.
+    error: Option<ErrorDetail>,
 }
 
 #[derive(Debug, Deserialize)]

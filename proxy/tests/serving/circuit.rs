@@ -134,6 +134,30 @@ async fn half_open_exactly_one_request_tries_and_its_success_closes_it() {
     rig.control.reported(has_circuits(0)).await;
 }
 
+/// Also when nobody would remember the circuit any more but for them.
+#[tokio::test]
+async fn failures_from_before_it_closed_do_not_open_it_again() {
+    let BedrockRig {
+        rig,
+        bedrock: _bedrock,
+    } = BedrockRig::plan_first(&[TOLD]).await;
+    let gate = Gate::closed();
+    let old = Reply::error(529).head_gate(&gate);
+    rig.simulator.script().rule(Rule::once(old).times(3));
+    let old = async { tokio::join!(route(&rig), route(&rig), route(&rig)) };
+    let meanwhile = async {
+        rig.simulator.until(|it| it.requests == 3).await;
+        rig.simulator.script().then(Reply::plan_limit(1));
+        assert_eq!(route(&rig).await, "plan:429, bedrock:200");
+        rig.control.reported(has_circuits(1)).await;
+        assert_eq!(route(&rig).await, "plan:200");
+        rig.control.reported(has_circuits(0)).await;
+        gate.open();
+    };
+    tokio::join!(old, meanwhile);
+    assert_eq!(route(&rig).await, "plan:200");
+}
+
 /// The plan is also the last resort of those who are blocked meanwhile: they
 /// decide nothing.
 #[tokio::test]

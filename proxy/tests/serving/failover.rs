@@ -344,6 +344,33 @@ async fn what_bedrock_refuses_within_a_stream_is_a_refusal_like_any_other() {
     }
 }
 
+/// The last one to be asked may take its time to say why.
+#[tokio::test]
+async fn the_words_of_a_refusal_are_waited_for_when_nobody_is_left() {
+    let BedrockRig { mut rig, bedrock } = BedrockRig::plan_first(&EAGER).await;
+    let reset = (chrono::Utc::now().timestamp() + 7200).unsigned_abs();
+    rig.simulator.script().then(Reply::plan_limit(reset));
+    ask(&rig, &question(true)).await;
+    let gate = Gate::closed();
+    rig.simulator.script().then(Reply::error(429).gate(&gate));
+    bedrock
+        .script()
+        .then(Bedrock::refusal(Exception::Validation));
+    let mut client = rig.client().await;
+    let (path, question) = (messages(), question(true));
+    let refused = async {
+        let answer = client.post(&path, &question).await;
+        let words = ApiError::of_status(429).message;
+        assert_eq!(answer.json()["error"]["message"], words);
+    };
+    let meanwhile = async {
+        rig.simulator.until(|it| it.requests == 2).await;
+        gate.open();
+    };
+    tokio::join!(refused, meanwhile);
+    reset_circuit(&mut rig, 1).await;
+}
+
 /// As long as something comes, but no content, the first-byte timeout holds.
 #[tokio::test]
 async fn pings_are_no_content() {

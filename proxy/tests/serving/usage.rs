@@ -358,6 +358,22 @@ async fn one_event_that_is_too_long_does_not_hide_the_others() {
 }
 
 #[tokio::test]
+async fn a_success_that_is_an_error_is_a_failure() {
+    let rig = Rig::start().await;
+    let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#;
+    for body in [error, "{}"] {
+        let reply = Reply::body(200, "application/json", body);
+        rig.simulator.script().then(reply);
+        let mut client = rig.client().await;
+        let answer = client.post(&messages(), &question(false)).await;
+        assert_eq!(answer.body, body);
+    }
+    for event in rig.control.events(2).await {
+        assert_eq!(event.outcome(), Outcome::UpstreamFailed);
+    }
+}
+
+#[tokio::test]
 async fn errors_of_the_upstream_are_events_without_tokens() {
     let rig = Rig::start().await;
     rig.simulator
