@@ -6,6 +6,15 @@
 -- and each row decides for itself: no join, no clock, so that a change is always
 -- a change of a row, and the state at a revision is always the same.
 drop view if exists synced_resources;
+
+-- Null when the first is.
+create or replace function micro_dollars(variadic usd numeric[]) returns bigint[]
+language sql immutable strict parallel safe as $$
+    select array_agg((amount * 1000000)::bigint order by place)
+    from unnest(usd) with ordinality as amounts (amount, place)
+    having usd[1] is not null
+$$;
+
 create view synced_resources as
     select
         'access_key'                           as kind,
@@ -22,41 +31,80 @@ create view synced_resources as
         null::bytea                            as sealed,
         null::uuid                             as sealed_for,
         null::text                             as claude_model,
-        -- Of a mapping or of a capability.
+        -- Of a mapping, a capability or a price.
         null::text                             as bedrock_model,
         null::text                             as bedrock_api,
-        null::text                             as feature
+        null::text                             as feature,
+        null::text                             as provider,
+        null::timestamptz                      as effective_from,
+        -- Input, output, cache read, cache write 5 min and 1 h, in micro-dollars
+        -- for a million tokens.
+        null::bigint[]                         as rates,
+        null::bigint                           as long_context_threshold,
+        null::bigint[]                         as long_context_rates,
+        null::bigint                           as limit_micro_usd,
+        null::bool                             as is_exhausted,
+        null::timestamptz                      as period_start,
+        null::timestamptz                      as period_end
     from access_keys
     where status in ('active', 'rotating') and deleted_at is null
 union all
     select
         'user', 2, id, revision,
-        null, null, null, null, routing_strategy, null, null, null, null, null, null, null, null
+        null, null, null, null, routing_strategy, null, null, null, null, null, null, null, null,
+        null, null, null, null, null, null, null, null, null
     from users
     where status = 'active' and deleted_at is null
 union all
     select
         'bedrock_key', 3, id, revision,
-        null, null, null, null, null, access_key_id, region, sealed, sealed_for, null, null, null, null
+        null, null, null, null, null, access_key_id, region, sealed, sealed_for, null, null, null, null,
+        null, null, null, null, null, null, null, null, null
     from bedrock_keys
 union all
     select
         'model_mapping', 4, id, revision,
-        null, null, null, null, null, null, null, null, null, claude_model, bedrock_model, bedrock_api, null
+        null, null, null, null, null, null, null, null, null, claude_model, bedrock_model, bedrock_api, null,
+        null, null, null, null, null, null, null, null, null
     from model_mappings
     where is_active
 union all
     select
         'model_capability', 5, id, revision,
-        null, null, null, null, null, null, region, null, null, null, model, null, feature
-    from model_capabilities;
+        null, null, null, null, null, null, region, null, null, null, model, null, feature,
+        null, null, null, null, null, null, null, null, null
+    from model_capabilities
+union all
+    select
+        'price', 6, id, revision,
+        null, null, null, null, null, null, region, null, null, null, model_id, null, null,
+        provider,
+        effective_date::timestamp at time zone 'UTC',
+        micro_dollars(
+            input_price, output_price, cache_read_price, cache_write_5m_price, cache_write_1h_price
+        ),
+        long_context_threshold,
+        micro_dollars(
+            long_context_input_price, long_context_output_price, long_context_cache_read_price,
+            long_context_cache_write_5m_price, long_context_cache_write_1h_price
+        ),
+        null, null, null, null
+    from prices
+union all
+    select
+        'budget', 7, id, revision,
+        user_id, null, null, null, null, null, null, null, null, null, null, null, null,
+        null, null, null, null, null,
+        (monthly_budget_usd * 1000000)::bigint, is_exhausted, period_start, period_end
+    from budgets;
 
 -- What administrators see: deleted rows are left out here, so that no query can
 -- forget to.
 drop view if exists live_users;
 create view live_users as
     select
-        id, name, description, status, routing_strategy, created_at, updated_at,
+        users.id, name, description, status, routing_strategy, created_at, users.updated_at,
+        monthly_budget_usd,
         (
             select count(*)
             from access_keys
@@ -64,7 +112,7 @@ create view live_users as
               and access_keys.status in ('active', 'rotating')
               and access_keys.deleted_at is null
         ) as active_access_keys
-    from users
+    from users left join budgets on budgets.user_id = users.id
     where deleted_at is null;
 
 drop view if exists live_access_keys;
@@ -146,6 +194,19 @@ create constraint trigger model_capability_changed
     deferrable initially deferred
     for each row execute function record_change('model_capability', 'source', 'learned_at', 'expires_at');
 
+drop trigger if exists price_changed on prices;
+create constraint trigger price_changed
+    after insert or update or delete on prices
+    deferrable initially deferred
+    for each row execute function record_change('price', 'source');
+
+-- How much is spent is told to proxies in another way.
+drop trigger if exists budget_changed on budgets;
+create constraint trigger budget_changed
+    after insert or update or delete on budgets
+    deferrable initially deferred
+    for each row execute function record_change('budget', 'spent_usd', 'spent_at', 'updated_at');
+
 -- Truncating fires no row trigger: proxies would go on serving what is gone.
 create or replace function refuse_truncate() returns trigger language plpgsql as $$
 begin
@@ -172,6 +233,14 @@ create trigger model_mapping_truncated
 drop trigger if exists model_capability_truncated on model_capabilities;
 create trigger model_capability_truncated
     before truncate on model_capabilities execute function refuse_truncate();
+
+drop trigger if exists price_truncated on prices;
+create trigger price_truncated
+    before truncate on prices execute function refuse_truncate();
+
+drop trigger if exists budget_truncated on budgets;
+create trigger budget_truncated
+    before truncate on budgets execute function refuse_truncate();
 
 -- A credential is erased in the transaction in which its access key stops
 -- working for good or its user is no longer active, whoever does that.
@@ -248,4 +317,209 @@ begin
         using start, stop;
     execute format('alter table token_usage attach partition %I for values from (%L) to (%L)', part, start, stop);
     return true;
+end $$;
+
+-- The bucket that a moment is in. Weeks begin on Sunday; minutes are the same
+-- everywhere.
+create or replace function usage_bucket(unit text, moment timestamptz, zone text) returns timestamptz
+language sql stable parallel safe as $$
+    select case unit
+        when 'minute' then date_trunc('minute', moment)
+        when 'week' then
+            (date_trunc('week', (moment at time zone zone) + interval '1 day') - interval '1 day')
+                at time zone zone
+        else date_trunc(unit, moment, zone)
+    end
+$$;
+
+-- Whether all buckets of this unit lie before the moment or after it. Not so
+-- where clocks are turned back over the beginning of a bucket.
+create or replace function divides_buckets(unit text, moment timestamptz, zone text) returns bool
+language sql stable parallel safe as $$
+    select usage_bucket(unit, moment, zone) = moment
+       and usage_bucket(unit, moment - interval '1 microsecond', zone) < moment
+$$;
+
+-- The first moment from this one on (`direction` 1), or the last one until it
+-- (-1), that divides the buckets of a unit: minutes, hours or days. What divides
+-- days divides hours too.
+create or replace function usage_edge(unit text, moment timestamptz, zone text, direction integer)
+returns timestamptz language sql stable as $$
+    select edge
+    from generate_series(0, 10) as step
+    cross join lateral (
+        select usage_bucket(unit, moment + direction * step * case unit
+            when 'day' then interval '12 hours'
+            when 'hour' then interval '30 minutes'
+            else interval '30 seconds'
+        end, zone) as edge
+    ) as candidate
+    where (edge - moment) * direction >= interval '0'
+      and divides_buckets(unit, edge, zone)
+      and (unit <> 'day' or divides_buckets('hour', edge, zone))
+    order by (edge - moment) * direction
+    limit 1
+$$;
+
+-- The statement that adds rows of usage to the aggregates. Its source has the
+-- columns of `token_usage`; minutes before `since` are left out.
+--
+-- The buckets are touched in one order, so that two transactions wait for each
+-- other instead of locking each other out.
+create or replace function aggregation_of(source text) returns text
+language sql immutable as $$
+    select format($statement$
+        insert into usage_aggregates
+        select
+            bucket_type, bucket_start, user_id, access_key_id,
+            coalesce(provider, 'none'), pricing_model_id,
+            count(*),
+            count(*) filter (where is_fallback),
+            count(*) filter (where outcome = 'complete'),
+            count(*) filter (where outcome = 'client_cancelled'),
+            count(*) filter (where outcome = 'upstream_failed'),
+            count(*) filter (where outcome = 'refused'),
+            count(*) filter (where outcome = 'terminated'),
+            count(*) filter (where is_estimate),
+            count(*) filter (where not priced),
+            sum(input_tokens), sum(output_tokens), sum(cache_read_tokens),
+            sum(cache_write_5m_tokens), sum(cache_write_1h_tokens),
+            sum(estimated_cost_usd), sum(input_cost_usd), sum(output_cost_usd),
+            sum(cache_read_cost_usd), sum(cache_write_cost_usd), sum(bedrock_cost_usd)
+        from %s as usage
+        cross join (select coalesce((select timezone from usage_aggregation), 'UTC') as zone) as setting
+        cross join lateral (values
+            ('minute', date_trunc('minute', started_at)),
+            ('hour', date_trunc('hour', started_at, zone)),
+            ('day', date_trunc('day', started_at, zone))
+        ) as bucket (bucket_type, bucket_start)
+        where bucket_type <> 'minute' or bucket_start >= $1
+        group by 1, 2, 3, 4, 5, 6
+        order by 1, 2, 3, 4, 5, 6
+        on conflict (bucket_type, bucket_start, user_id, access_key_id, provider, model_id)
+        do update set
+            requests = usage_aggregates.requests + excluded.requests,
+            fallback_requests = usage_aggregates.fallback_requests + excluded.fallback_requests,
+            complete_requests = usage_aggregates.complete_requests + excluded.complete_requests,
+            client_cancelled_requests =
+                usage_aggregates.client_cancelled_requests + excluded.client_cancelled_requests,
+            upstream_failed_requests =
+                usage_aggregates.upstream_failed_requests + excluded.upstream_failed_requests,
+            refused_requests = usage_aggregates.refused_requests + excluded.refused_requests,
+            terminated_requests =
+                usage_aggregates.terminated_requests + excluded.terminated_requests,
+            estimate_requests = usage_aggregates.estimate_requests + excluded.estimate_requests,
+            unpriced_requests = usage_aggregates.unpriced_requests + excluded.unpriced_requests,
+            input_tokens = usage_aggregates.input_tokens + excluded.input_tokens,
+            output_tokens = usage_aggregates.output_tokens + excluded.output_tokens,
+            cache_read_tokens = usage_aggregates.cache_read_tokens + excluded.cache_read_tokens,
+            cache_write_5m_tokens =
+                usage_aggregates.cache_write_5m_tokens + excluded.cache_write_5m_tokens,
+            cache_write_1h_tokens =
+                usage_aggregates.cache_write_1h_tokens + excluded.cache_write_1h_tokens,
+            estimated_cost_usd = usage_aggregates.estimated_cost_usd + excluded.estimated_cost_usd,
+            input_cost_usd = usage_aggregates.input_cost_usd + excluded.input_cost_usd,
+            output_cost_usd = usage_aggregates.output_cost_usd + excluded.output_cost_usd,
+            cache_read_cost_usd =
+                usage_aggregates.cache_read_cost_usd + excluded.cache_read_cost_usd,
+            cache_write_cost_usd =
+                usage_aggregates.cache_write_cost_usd + excluded.cache_write_cost_usd,
+            bedrock_cost_usd = usage_aggregates.bedrock_cost_usd + excluded.bedrock_cost_usd
+    $statement$, source)
+$$;
+
+-- How far back there are minutes.
+create or replace function first_minute() returns timestamptz
+language sql stable as $$
+    select date_trunc('minute', now() - interval '14 days')
+$$;
+
+-- Whoever adds rows of usage adds them to the aggregates.
+create or replace function aggregate_usage() returns trigger language plpgsql as $$
+begin
+    execute aggregation_of('added') using first_minute();
+    return null;
+end $$;
+
+drop trigger if exists usage_added on token_usage;
+create trigger usage_added
+    after insert on token_usage
+    referencing new table as added
+    for each statement execute function aggregate_usage();
+
+-- Makes the aggregates anew from the rows, in this time zone. Days whose rows are
+-- no longer all there stay as they are. Ingest waits meanwhile.
+create or replace function rebuild_usage_aggregates(zone text) returns void language plpgsql as $$
+declare
+    dropped_before timestamptz;
+    first_day      timestamptz := '-infinity';
+begin
+    lock table usage_aggregates in share row exclusive mode;
+    insert into usage_aggregation (timezone) values (zone)
+        on conflict (only_row) do update set timezone = excluded.timezone
+        returning rows_from into dropped_before;
+    if dropped_before is not null then
+        first_day := date_trunc('day', dropped_before, zone);
+        if first_day < dropped_before then
+            first_day := (first_day at time zone zone + interval '1 day') at time zone zone;
+        end if;
+    end if;
+    delete from usage_aggregates where bucket_start >= first_day;
+    execute aggregation_of(format('(select * from token_usage where started_at >= %L)', first_day))
+        using first_minute();
+end $$;
+
+-- The calendar month of a moment, its end excluded.
+create or replace function month_of(moment timestamptz, zone text, out start timestamptz, out stop timestamptz)
+language sql stable as $$
+    select first_day at time zone zone, (first_day + interval '1 month') at time zone zone
+    from (select date_trunc('month', moment at time zone zone) as first_day) as month
+$$;
+
+-- What a user has spent on Bedrock in a month.
+create or replace function spent_on_bedrock(spender uuid, start timestamptz, stop timestamptz) returns numeric
+language sql stable as $$
+    select coalesce(sum(estimated_cost_usd), 0)
+    from usage_aggregates
+    where user_id = spender and bucket_type = 'day' and bucket_start >= start and bucket_start < stop
+      and provider = 'bedrock'
+$$;
+
+-- Decides for these users, from what all proxies have used, how much of their
+-- budgets is spent in the month of `moment` and whether that is all. What they
+-- have spent is summed up under a lock, so that two transactions that each add a
+-- part cannot both miss the other's.
+create or replace function settle_budgets(users uuid[], moment timestamptz, zone text)
+returns setof budgets language plpgsql as $$
+declare
+    month constant record := month_of(moment, zone);
+begin
+    perform from budgets where user_id = any (users) order by user_id for no key update;
+    if not found then
+        return;
+    end if;
+
+    update budgets
+    set period_start = month.start,
+        period_end   = month.stop,
+        spent_usd    = spending.spent,
+        is_exhausted = spending.spent >= budgets.monthly_budget_usd,
+        spent_at     = clock_timestamp()
+    from (
+        select user_id, spent_on_bedrock(user_id, month.start, month.stop) as spent
+        from budgets
+        where user_id = any (users)
+    ) as spending
+    where budgets.user_id = spending.user_id
+      and (period_start, period_end, spent_usd, is_exhausted) is distinct from
+          (month.start, month.stop, spending.spent, spending.spent >= budgets.monthly_budget_usd);
+
+    insert into budget_alerts (user_id, period_start, monthly_budget_usd, threshold, spent_usd)
+        select user_id, period_start, monthly_budget_usd, step, spent_usd
+        from budgets cross join unnest(array[50, 80, 100]) as step
+        where user_id = any (users) and spent_usd >= monthly_budget_usd * step / 100
+        order by user_id, step
+        on conflict do nothing;
+
+    return query select * from budgets where user_id = any (users);
 end $$;

@@ -5,17 +5,23 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::dev::ServerHandle;
 use anyhow::Context;
 use backon::{BackoffBuilder, ExponentialBuilder};
+use chrono_tz::Tz;
 use proto::access_key::Hasher;
 use secrecy::ExposeSecret;
 use tokio::{sync::watch, time};
 
 use crate::{
+    alerts::Alerts,
     bedrock::Bedrock,
-    changes::{Head, listener, reader::Reader},
-    grpc, http, jobs, ops,
+    changes::{Head, HeadWatch, listener, reader::Reader},
+    grpc, http,
+    ingest::Ledger,
+    jobs, ops,
+    pricing::Pricing,
     readiness::Readiness,
     sealing::Sealer,
     settings::{Pace, Settings},
+    spending::{self, Amounts},
     store::{Store, migrate::migrate},
     tasks::Tasks,
 };
@@ -48,6 +54,10 @@ impl App {
         let store = Store::new(settings.database.database_url.clone())?;
         let (head_sender, head) = watch::channel(None);
         let readiness = Readiness::new(head.clone());
+        let pricing = Pricing::new(store.clone(), settings.money.model_pricing.clone());
+        let timezone = settings.money.calendar.timezone;
+        let alerts = Alerts::new(store.clone(), &settings.webhook)?;
+        let (amounts_sender, amounts) = watch::channel(Arc::default());
 
         let (admin_listener, admin_addr) =
             bind("PROXY_ADMIN_ADDR", settings.listeners.admin_addr).await?;
@@ -66,11 +76,17 @@ impl App {
                 store: store.clone(),
                 reader: Reader::new(store.clone()),
                 head: head.clone(),
+                amounts: amounts.clone(),
                 tasks: tasks.clone(),
                 pace,
             },
             grpc::usage::Service {
-                store: store.clone(),
+                ledger: Ledger {
+                    store: store.clone(),
+                    pricing: pricing.clone(),
+                    timezone,
+                    alerts: alerts.clone(),
+                },
                 tasks: tasks.clone(),
                 pace,
             },
@@ -84,6 +100,9 @@ impl App {
             sealer: Sealer::new(&settings.sealing, &settings.aws),
             verifier: Bedrock::new(settings.bedrock.bedrock_endpoint.clone()),
             bedrock: settings.bedrock.clone(),
+            pricing: pricing.clone(),
+            alerts: alerts.clone(),
+            timezone,
             public_url: settings.admin.public_url.clone(),
         });
         let (ops_server, ops_handle) =
@@ -96,20 +115,28 @@ impl App {
                  replace it with what `claude-code-control hash-password` prints"
             );
         }
-        tasks.spawn_until_stop(jobs::measure_head(head));
+        tasks.spawn_until_stop(jobs::measure_head(head.clone()));
         tasks.spawn(serve_http("ops", ops_server));
         tasks.spawn(serve_http("admin", admin_server));
         tasks.spawn(grpc::serve(grpc, grpc_listener, tasks.stopping()));
         // Before the work: what it says about the database comes after this.
         tracing::info!(%admin_addr, %grpc_addr, %ops_addr, "control.started");
-        tasks.spawn_until_stop(work(
-            tasks.clone(),
-            store,
-            head_sender,
-            readiness.clone(),
-            pace,
-            settings.usage_retention_days,
-        ));
+        tasks.spawn_until_stop(
+            Work {
+                tasks: tasks.clone(),
+                store,
+                pricing,
+                timezone,
+                alerts,
+                amounts_sender,
+                head_sender,
+                head,
+                readiness: readiness.clone(),
+                pace,
+                usage_retention_days: settings.usage_retention_days,
+            }
+            .run(),
+        );
         Ok(Running {
             admin_addr,
             grpc_addr,
@@ -166,37 +193,75 @@ async fn serve_http(name: &'static str, server: actix_web::dev::Server) {
     }
 }
 
-/// What needs the database: migrates once it is there, then follows changes and
-/// does the jobs.
-async fn work(
+/// What needs the database.
+struct Work {
     tasks: Tasks,
     store: Store,
-    head: watch::Sender<Option<Head>>,
+    pricing: Pricing,
+    timezone: Tz,
+    alerts: Alerts,
+    amounts_sender: watch::Sender<Arc<Amounts>>,
+    head_sender: watch::Sender<Option<Head>>,
+    head: HeadWatch,
     readiness: Readiness,
     pace: Pace,
     usage_retention_days: u32,
-) {
-    migrate_when_possible(&store).await;
-    readiness.set_migrated();
-    jobs::start(&tasks, &store, &pace, usage_retention_days);
-    listener::listen(store.url().clone(), pace.poll, head).await;
 }
 
-/// Says once what it is waiting for, and again when that changes.
-async fn migrate_when_possible(store: &Store) {
-    let mut delays = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(5))
-        .without_max_times()
-        .with_jitter()
-        .build();
-    let mut said = String::new();
-    while let Err(error) = migrate(store.url()).await {
-        let reason = format!("{error:#}");
-        if reason != said {
-            tracing::warn!(reason, "database.waiting");
-            said = reason;
+impl Work {
+    /// Prepares the database once it is there, then follows changes and does the
+    /// jobs.
+    async fn run(self) {
+        self.prepare_when_possible().await;
+        self.readiness.set_migrated();
+        let upkeep = jobs::Upkeep {
+            usage_retention_days: self.usage_retention_days,
+            timezone: self.timezone,
+        };
+        jobs::start(&self.tasks, &self.store, &self.pace, &upkeep);
+        self.tasks.spawn_until_stop(self.pricing.follow(self.head));
+        self.tasks
+            .spawn_until_stop(self.alerts.run(self.pace.alerts));
+        let spending = spending::read(self.store.clone(), self.pace.spending, self.amounts_sender);
+        self.tasks.spawn_until_stop(spending);
+        listener::listen(self.store.url().clone(), self.pace.poll, self.head_sender).await;
+    }
+
+    /// Says once what it is waiting for, and again when that changes.
+    async fn prepare_when_possible(&self) {
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(5))
+            .without_max_times()
+            .with_jitter()
+            .build();
+        let mut said = String::new();
+        while let Err(error) = self.prepare().await {
+            let reason = format!("{error:#}");
+            if reason != said {
+                tracing::warn!(reason, "database.waiting");
+                said = reason;
+            }
+            time::sleep(delays.next().unwrap_or(Duration::from_secs(5))).await;
         }
-        time::sleep(delays.next().unwrap_or(Duration::from_secs(5))).await;
+    }
+
+    /// Tables, prices, and aggregates in the right time zone.
+    async fn prepare(&self) -> anyhow::Result<()> {
+        migrate(self.store.url()).await?;
+        let written = self
+            .pricing
+            .reload()
+            .await
+            .context("write the price list")?;
+        tracing::info!(
+            changed = written.changed,
+            prices = written.prices,
+            "pricing.written"
+        );
+        jobs::move_aggregates(&self.store, self.timezone)
+            .await
+            .context("make the aggregates in PROXY_TIMEZONE")?;
+        Ok(())
     }
 }

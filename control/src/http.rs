@@ -7,6 +7,7 @@ mod access_keys;
 mod auth;
 mod bedrock_keys;
 mod body;
+mod budgets;
 mod circuits;
 mod console;
 mod error;
@@ -18,6 +19,7 @@ mod model_mappings;
 mod observe;
 mod openapi;
 mod page;
+mod pricing;
 mod proxies;
 mod query;
 mod session;
@@ -33,11 +35,15 @@ use actix_web::{
     middleware::{DefaultHeaders, from_fn},
     web,
 };
+use chrono_tz::Tz;
 use proto::access_key::Hasher;
 use utoipa_actix_web::{AppExt, scope, service_config::ServiceConfig};
 
 pub use self::{auth::Sessions, openapi::document, session::Logins};
-use crate::{bedrock::Bedrock, readiness::Readiness, sealing::Sealer, settings, store::Store};
+use crate::{
+    alerts::Alerts, bedrock::Bedrock, pricing::Pricing, readiness::Readiness, sealing::Sealer,
+    settings, store::Store,
+};
 
 /// Requests are small; larger ones are refused before they are read.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -60,6 +66,10 @@ pub struct State {
     pub sealer: Option<Sealer>,
     pub verifier: Bedrock,
     pub bedrock: settings::Bedrock,
+    pub pricing: Pricing,
+    pub alerts: Alerts,
+    /// Of months and days in budgets and reports.
+    pub timezone: Tz,
     /// Where developers reach the proxies.
     pub public_url: String,
 }
@@ -144,7 +154,21 @@ fn routes(config: &mut ServiceConfig<'_>) {
                 .service(model_capabilities::list)
                 .service(model_capabilities::delete)
                 .service(model_capabilities::delete_all)
+                .service(budgets::read)
+                .service(budgets::put)
+                .service(budgets::alerts)
                 .service(usage::read)
+                .service(usage::requests::list)
+                .service(usage::top_users::list)
+                .service(usage::top_users::series)
+                .service(usage::sessions::list)
+                .service(usage::export::export)
                 .service(proxies::list),
+        )
+        .service(
+            scope("/api/pricing")
+                .wrap(from_fn(auth::require))
+                .service(pricing::list)
+                .service(pricing::reload),
         );
 }

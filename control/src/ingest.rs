@@ -1,60 +1,179 @@
-//! A batch of usage: looked at, stored in one transaction, acknowledged by the
-//! caller afterwards. An event is counted once however often it comes.
+//! A batch of usage: looked at, priced, stored in one transaction together with
+//! what follows from it for budgets; acknowledged by the caller afterwards. An
+//! event is counted once however often it comes.
 
+mod charge;
 pub mod validate;
 
-use proto::sync::{RejectedEvent, UsageEvent};
+use std::collections::{BTreeSet, HashSet};
+
+use chrono::Utc;
+use chrono_tz::Tz;
+use diesel_async::AsyncConnection;
+use proto::{
+    price::PriceList,
+    sync::{Provider, RejectedEvent, UsageEvent},
+};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::{
-    store::{self, Store, usage},
+    alerts::Alerts,
+    money::Usd,
+    pricing::Pricing,
+    store::{
+        self, Store,
+        budgets::{self, Budget},
+        usage::{self, NewUsage},
+    },
     telemetry::metrics,
 };
 
-/// Stores the events that are fit and new; returns those that never will be.
-///
-/// # Errors
-/// When the database fails; nothing of the batch is stored then.
-pub async fn ingest(
-    store: &Store,
-    events: Vec<UsageEvent>,
-) -> Result<Vec<RejectedEvent>, store::Error> {
-    let began = Instant::now();
-    let count = events.len();
-    let mut fit = Vec::with_capacity(count);
+/// Where usage becomes rows.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    pub store: Store,
+    pub pricing: Pricing,
+    /// Months of budgets begin and end in it.
+    pub timezone: Tz,
+    pub alerts: Alerts,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Ingested {
+    /// Events that were stored now; the others that were fit were there already.
+    pub new: usize,
+    pub duplicates: usize,
+    /// Tokens of the new events, whatever their kind, and what they cost.
+    pub new_tokens: u64,
+    pub new_cost: Usd,
+    /// Events that never can be stored.
+    pub rejected: Vec<RejectedEvent>,
+    /// The budgets of the users who have spent something.
+    pub budgets: Vec<Budget>,
+}
+
+impl Ledger {
+    /// Stores the events that are fit and new.
+    ///
+    /// # Errors
+    /// When the database fails; nothing of the batch is stored then.
+    pub async fn ingest(&self, events: Vec<UsageEvent>) -> Result<Ingested, store::Error> {
+        let began = Instant::now();
+        let prices = self.pricing.newest().ok_or_else(|| {
+            store::Error::Unavailable(anyhow::anyhow!("the price list is not read yet"))
+        })?;
+        let (fit, rejected) = look_at(events, &prices);
+        let (new, budgets) = if fit.is_empty() {
+            (HashSet::new(), Vec::new())
+        } else {
+            self.store(&fit).await?
+        };
+        if !budgets.is_empty() {
+            self.alerts.notify();
+        }
+        for event in &rejected {
+            tracing::warn!(
+                event_id = hex::encode(&event.event_id),
+                reason = event.reason,
+                "ingest.rejected"
+            );
+        }
+        let ingested = Ingested {
+            new: new.len(),
+            duplicates: fit.len().saturating_sub(new.len()),
+            new_tokens: tokens(&fit, &new),
+            new_cost: cost(&fit, &new),
+            rejected,
+            budgets,
+        };
+        metrics::ingested(
+            as_u64(ingested.new),
+            as_u64(ingested.duplicates),
+            as_u64(ingested.rejected.len()),
+            as_u64(unpriced(&fit, &new)),
+            began.elapsed(),
+        );
+        Ok(ingested)
+    }
+
+    /// Returns which rows were new, and the budgets that they were held against.
+    async fn store(&self, rows: &[NewUsage]) -> Result<(HashSet<Uuid>, Vec<Budget>), store::Error> {
+        let mut connection = self.store.connection().await?;
+        connection
+            .transaction(async |connection| {
+                let new = usage::insert(connection, rows).await?;
+                let new = HashSet::from_iter(new);
+                let spenders = spenders(rows, &new);
+                let budgets = if spenders.is_empty() {
+                    Vec::new()
+                } else {
+                    budgets::settle(connection, &spenders, Utc::now(), self.timezone).await?
+                };
+                Ok((new, budgets))
+            })
+            .await
+    }
+}
+
+/// Rows with their charges, and what cannot be a row.
+fn look_at(events: Vec<UsageEvent>, prices: &PriceList) -> (Vec<NewUsage>, Vec<RejectedEvent>) {
+    let mut fit = Vec::with_capacity(events.len());
     let mut rejected = Vec::new();
     for event in events {
         match validate::validate(&event) {
-            Ok(row) => fit.push(row),
+            Ok(mut row) => {
+                row.charge = charge::charge(&row, prices);
+                fit.push(row);
+            }
             Err(reason) => rejected.push(RejectedEvent {
                 event_id: event.event_id.to_vec(),
                 reason: reason.to_string(),
             }),
         }
     }
+    (fit, rejected)
+}
 
-    // One statement is one transaction, and cheaper than asking for one.
-    let new = if fit.is_empty() {
-        0
-    } else {
-        let mut connection = store.connection().await?;
-        usage::insert(&mut connection, &fit).await?.len()
-    };
+/// Whose budgets new rows touch, in order.
+fn spenders(rows: &[NewUsage], new: &HashSet<Uuid>) -> Vec<Uuid> {
+    let spenders: BTreeSet<Uuid> = rows
+        .iter()
+        .filter(|row| row.provider == Some(Provider::Bedrock.label()))
+        .filter(|row| new.contains(&row.event_id))
+        .filter_map(|row| row.user_id)
+        .collect();
+    spenders.into_iter().collect()
+}
 
-    for event in &rejected {
-        tracing::warn!(
-            event_id = hex::encode(&event.event_id),
-            reason = event.reason,
-            "ingest.rejected"
-        );
+fn tokens(rows: &[NewUsage], new: &HashSet<Uuid>) -> u64 {
+    let tokens = rows
+        .iter()
+        .filter(|row| new.contains(&row.event_id))
+        .flat_map(|row| {
+            [
+                row.input_tokens,
+                row.output_tokens,
+                row.cache_read_tokens,
+                row.cache_write_5m_tokens,
+                row.cache_write_1h_tokens,
+            ]
+        });
+    tokens.map(i64::unsigned_abs).sum()
+}
+
+fn cost(rows: &[NewUsage], new: &HashSet<Uuid>) -> Usd {
+    let mut cost = Usd::ZERO;
+    for row in rows.iter().filter(|row| new.contains(&row.event_id)) {
+        cost += row.charge.estimated_cost_usd;
     }
-    metrics::ingested(
-        as_u64(new),
-        as_u64(fit.len().saturating_sub(new)),
-        as_u64(rejected.len()),
-        began.elapsed(),
-    );
-    Ok(rejected)
+    cost
+}
+
+fn unpriced(rows: &[NewUsage], new: &HashSet<Uuid>) -> usize {
+    let unpriced = rows.iter().filter(|row| !row.charge.priced);
+    unpriced.filter(|row| new.contains(&row.event_id)).count()
 }
 
 fn as_u64(count: usize) -> u64 {

@@ -4,6 +4,7 @@
 use std::{future::Future, time::Duration};
 
 use chrono::{TimeDelta, Utc};
+use chrono_tz::Tz;
 use diesel_async::AsyncConnection;
 use tokio::time::{self, MissedTickBehavior};
 
@@ -11,7 +12,9 @@ use crate::{
     changes::HeadWatch,
     fleet::Fleet,
     settings::Pace,
-    store::{self, Store, access_keys, changes, model_capabilities, proxies, usage},
+    store::{
+        self, Store, access_keys, aggregates, budgets, changes, model_capabilities, proxies, usage,
+    },
     tasks::Tasks,
     telemetry::metrics,
 };
@@ -26,9 +29,24 @@ const PROXIES_KEPT_FOR: TimeDelta = TimeDelta::days(1);
 /// Revoked at once; each one is a revision.
 const MAX_EXPIRED_AT_ONCE: i64 = 500;
 
+/// How many budgets begin a new month in one transaction.
+const MAX_BUDGETS_AT_ONCE: i64 = 500;
+
+/// What the operator has decided about old and new months.
+#[derive(Debug, Clone, Copy)]
+pub struct Upkeep {
+    pub usage_retention_days: u32,
+    pub timezone: Tz,
+}
+
 /// Starts all jobs.
-pub fn start(tasks: &Tasks, store: &Store, pace: &Pace, usage_retention_days: u32) {
-    let retention = TimeDelta::days(usage_retention_days.into());
+pub fn start(tasks: &Tasks, store: &Store, pace: &Pace, upkeep: &Upkeep) {
+    let retention = TimeDelta::days(upkeep.usage_retention_days.into());
+    let timezone = upkeep.timezone;
+    repeat(tasks, "turn_months", pace.expiry, store, move |store| {
+        turn_months(store, timezone)
+    });
+    repeat(tasks, "drop_minutes", pace.upkeep, store, drop_minutes);
     repeat(tasks, "revoke_expired", pace.expiry, store, revoke_expired);
     repeat(
         tasks,
@@ -154,6 +172,52 @@ async fn drop_old_usage(store: Store, retention: TimeDelta) -> store::Result<()>
         tracing::info!(partition, "usage.partition_dropped");
     }
     Ok(())
+}
+
+async fn drop_minutes(store: Store) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    let dropped = aggregates::drop_minutes(&mut connection).await?;
+    if dropped > 0 {
+        tracing::info!(buckets = dropped, "usage.minutes_dropped");
+    }
+    Ok(())
+}
+
+/// Budgets begin again with the month. Proxies know when it ends and do not wait
+/// for this.
+async fn turn_months(store: Store, timezone: Tz) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    loop {
+        let now = Utc::now();
+        let turned = connection
+            .transaction(async |connection| {
+                let users = budgets::ended(connection, now, MAX_BUDGETS_AT_ONCE).await?;
+                budgets::settle(connection, &users, now, timezone).await?;
+                Ok::<_, store::Error>(users.len())
+            })
+            .await?;
+        if turned == 0 {
+            return Ok(());
+        }
+        tracing::info!(budgets = turned, "budgets.month_turned");
+    }
+}
+
+/// Makes the aggregates anew when they are in another time zone, or were never
+/// made.
+///
+/// # Errors
+/// When the database fails.
+pub async fn move_aggregates(store: &Store, timezone: Tz) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    let from = aggregates::timezone(&mut connection).await?;
+    if from.as_deref() == Some(timezone.name()) {
+        return Ok(());
+    }
+    tracing::info!(from, to = timezone.name(), "usage.rebuilding_aggregates");
+    connection
+        .transaction(async |connection| aggregates::rebuild(connection, timezone).await)
+        .await
 }
 
 async fn compact_changes(store: Store) -> store::Result<()> {

@@ -45,9 +45,15 @@ pub mod changes;
 pub mod fleet;
 pub mod grpc;
 
+pub mod alerts;
 pub mod circuits;
+pub mod import;
 pub mod ingest;
 pub mod lessons;
+pub mod spending;
+
+pub mod money;
+pub mod pricing;
 
 pub mod bedrock;
 pub mod sealing;

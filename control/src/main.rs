@@ -8,11 +8,14 @@ use std::{
 use anyhow::Context;
 use control::{
     app::App,
-    http, password,
-    settings::{self, Cli, Command, Settings, Unusable},
-    store::{Store, changes, migrate::migrate},
+    http,
+    import::Import,
+    password,
+    settings::{self, Cli, Command, Rebuild, Settings, Unusable, UsageCommand},
+    store::{Store, aggregates, changes, migrate::migrate},
     telemetry,
 };
+use diesel_async::AsyncConnection;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -58,12 +61,31 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Openapi => print(&http::document().to_pretty_json()?)?,
         Command::HashPassword => print(&hash_password()?)?,
+        Command::Usage(UsageCommand::Import(settings)) => {
+            telemetry::start_logs(&cli.log)?;
+            import(settings).await?;
+        }
+        Command::Usage(UsageCommand::Rebuild(settings)) => {
+            telemetry::start_logs(&cli.log)?;
+            rebuild(settings).await?;
+        }
         Command::NewEpoch(database) => {
             let store = Store::new(database.database_url)?;
             let epoch = changes::new_epoch(&mut *store.connection().await?).await?;
             print(&epoch.to_string())?;
         }
     }
+    Ok(())
+}
+
+async fn import(settings: settings::Import) -> anyhow::Result<()> {
+    let store = Store::new(settings.database.database_url)?;
+    let summary = Import::into(store).await?.files(&settings.files).await?;
+    print(&summary.to_string())?;
+    anyhow::ensure!(
+        summary.broken == 0 && summary.rejected == 0,
+        "some lines could not be read or stored; all others are"
+    );
     Ok(())
 }
 
@@ -77,6 +99,18 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     running.shutdown().await;
+    Ok(())
+}
+
+async fn rebuild(settings: Rebuild) -> anyhow::Result<()> {
+    let store = Store::new(settings.database.database_url)?;
+    let timezone = settings.calendar.timezone;
+    let mut connection = store.connection().await?;
+    connection
+        .transaction(async |connection| aggregates::rebuild(connection, timezone).await)
+        .await
+        .context("make the sums of usage anew")?;
+    tracing::info!(timezone = timezone.name(), "usage.aggregates_rebuilt");
     Ok(())
 }
 

@@ -5,12 +5,15 @@
 //! secret. What a variable `…_ARN` names is fetched from Secrets Manager and
 //! checked like a value that was given. Nothing else reads the environment.
 
-use std::{error::Error, fmt, fs, net::SocketAddr, slice, str::FromStr, time::Duration};
+use std::{
+    error::Error, fmt, fs, net::SocketAddr, path::PathBuf, slice, str::FromStr, time::Duration,
+};
 
 use aws::{
     Aws,
     settings::{Found, Reason, arn},
 };
+use chrono_tz::Tz;
 use clap::{
     ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
@@ -20,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     password::{self, PasswordHash},
+    pricing::Overlay,
     store::DatabaseUrl,
 };
 
@@ -49,9 +53,46 @@ pub enum Command {
     /// Reads a password from standard input and prints its hash, for
     /// PROXY_ADMIN_PASSWORD_HASH.
     HashPassword,
+    /// Looks after the usage that is stored.
+    #[command(subcommand)]
+    Usage(UsageCommand),
     /// Names a new history, so that every proxy starts from a snapshot: run it
     /// after the database was restored from a backup.
     NewEpoch(Database),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UsageCommand {
+    /// Makes the sums of usage anew from its rows, in PROXY_TIMEZONE. Sums of rows
+    /// that were dropped are kept; proxies' usage waits meanwhile.
+    Rebuild(Rebuild),
+    /// Puts back usage that a killed proxy had not delivered, from its log: whole
+    /// logs may be given, and again, because each request is counted once. Takes
+    /// the lines as a proxy writes them, as a log group gives them back, or as a
+    /// container's driver keeps them, also compressed with gzip. Ends with 1 when a
+    /// line of a request could not be read or stored.
+    Import(Import),
+}
+
+/// What `usage import` needs.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Files to read; standard input when none is given, or for `-`.
+    #[arg(default_value = "-")]
+    pub files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub database: Database,
+}
+
+/// What `usage rebuild` needs.
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    #[command(flatten)]
+    pub database: Database,
+
+    #[command(flatten)]
+    pub calendar: Calendar,
 }
 
 /// What `serve` needs.
@@ -85,6 +126,12 @@ pub struct Settings {
 
     #[command(flatten)]
     pub bedrock: Bedrock,
+
+    #[command(flatten)]
+    pub money: Money,
+
+    #[command(flatten)]
+    pub webhook: Webhook,
 
     /// Usage older than this is dropped, whole months at a time.
     #[arg(long, env = "PROXY_USAGE_RETENTION_DAYS", default_value_t = 400,
@@ -234,6 +281,45 @@ pub struct Bedrock {
     pub bedrock_endpoint: Option<String>,
 }
 
+/// What usage costs, and against which months it is held.
+#[derive(Debug, Clone, Args)]
+pub struct Money {
+    /// Own prices, laid over the built-in list model by model: JSON, or `@` and the
+    /// name of a file that has it. `POST /api/pricing/reload` reads the file again.
+    #[arg(long, env = "PROXY_MODEL_PRICING", value_parser = pricing)]
+    pub model_pricing: Option<String>,
+
+    #[command(flatten)]
+    pub calendar: Calendar,
+}
+
+/// When days and months begin.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Calendar {
+    /// The time zone of days, weeks and months in budgets and reports: an IANA name
+    /// such as `Asia/Seoul`.
+    #[arg(long, env = "PROXY_TIMEZONE", default_value = "UTC", value_parser = timezone)]
+    pub timezone: Tz,
+}
+
+/// Who is told when 50, 80 and 100 per cent of a budget are spent.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Webhook {
+    /// Where budget alerts are posted to; PROXY_BUDGET_WEBHOOK_SECRET signs them.
+    /// Without it they are in the admin API only.
+    #[arg(long, env = "PROXY_BUDGET_WEBHOOK_URL", value_parser = http_url)]
+    pub budget_webhook_url: Option<String>,
+
+    /// The secret that signs budget alerts.
+    #[arg(long, env = "PROXY_BUDGET_WEBHOOK_SECRET", hide_env_values = true, value_parser = secret)]
+    pub budget_webhook_secret: Option<SecretString>,
+
+    /// Where PROXY_BUDGET_WEBHOOK_SECRET is kept in Secrets Manager.
+    #[arg(long, env = "PROXY_BUDGET_WEBHOOK_SECRET_ARN", conflicts_with = "budget_webhook_secret",
+          value_parser = arn)]
+    pub budget_webhook_secret_arn: Option<String>,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct Log {
     /// What is worth a line; libraries say warnings and errors at most.
@@ -277,6 +363,10 @@ pub struct Pace {
     pub expiry: Duration,
     /// How often partitions, the change log and old reports are tidied.
     pub upkeep: Duration,
+    /// How often amounts that were spent are told to proxies.
+    pub spending: Duration,
+    /// How often alerts are looked for that nobody was told of.
+    pub alerts: Duration,
     /// How long a stopping process waits for what is running.
     pub drain: Duration,
 }
@@ -290,6 +380,8 @@ impl Default for Pace {
             connection_age: Duration::from_mins(30),
             expiry: Duration::from_secs(30),
             upkeep: Duration::from_hours(1),
+            spending: Duration::from_secs(1),
+            alerts: Duration::from_secs(5),
             drain: Duration::from_secs(20),
         }
     }
@@ -432,10 +524,13 @@ fn possible_values(error: &clap::Error) -> Option<String> {
 
 /// The argument behind a flag as clap prints it: `--name <VALUE>`.
 fn arg<'a>(command: &'a clap::Command, flag: &str) -> Option<&'a clap::Arg> {
-    std::iter::once(command)
-        .chain(command.get_subcommands())
-        .flat_map(clap::Command::get_arguments)
-        .find(|arg| arg.to_string() == flag)
+    let mut args = command.get_arguments();
+    let found = args.find(|arg| arg.to_string() == flag);
+    found.or_else(|| {
+        command
+            .get_subcommands()
+            .find_map(|command| arg(command, flag))
+    })
 }
 
 fn variable(arg: &clap::Arg) -> Option<String> {
@@ -457,6 +552,18 @@ fn region(text: &str) -> Result<String, &'static str> {
         true => Ok(text.to_owned()),
         false => Err("is not the name of an AWS region, such as ap-northeast-2"),
     }
+}
+
+fn pricing(setting: &str) -> Result<String, String> {
+    match Overlay::read(setting) {
+        Ok(_) => Ok(setting.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn timezone(name: &str) -> Result<Tz, &'static str> {
+    name.parse()
+        .map_err(|_unknown| "is not the name of a time zone, such as Europe/Berlin")
 }
 
 fn pem_file(path: &str) -> Result<Pem, String> {

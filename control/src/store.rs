@@ -4,15 +4,22 @@
 //! users and access keys go through views that leave deleted rows out.
 
 pub mod access_keys;
+pub mod aggregates;
 pub mod bedrock_keys;
+pub mod budget_alerts;
+pub mod budgets;
 pub mod changes;
 pub mod circuits;
 mod connect;
 pub mod migrate;
 pub mod model_capabilities;
 pub mod model_mappings;
+pub mod prices;
 pub mod proxies;
+pub mod reports;
+pub mod rows;
 mod schema;
+pub mod sessions;
 mod tls;
 pub mod usage;
 pub mod users;

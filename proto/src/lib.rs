@@ -2,13 +2,14 @@
 //!
 //! The messages and their semantics are written in `ccproxy/sync/v1/*.proto`;
 //! the few rules that protobuf cannot express are here: how an access key looks
-//! and is hashed, how the state's digest is made, how a secret is sealed, and how
-//! the canonical log line carries a usage event.
+//! and is hashed, how the state's digest is made, how a secret is sealed, how
+//! the canonical log line carries a usage event, and what tokens cost.
 
 pub mod access_key;
 pub mod bedrock_credential;
 pub mod digest;
 pub mod line;
+pub mod price;
 pub mod region;
 pub mod sealed;
 

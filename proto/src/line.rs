@@ -50,6 +50,10 @@ pub struct Line<'a> {
     pub model: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "str::is_empty")]
     pub upstream_model: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub bedrock_model: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub bedrock_region: Cow<'a, str>,
     pub outcome: Cow<'a, str>,
     pub status: u32,
     #[serde(default)]
@@ -113,6 +117,8 @@ impl Line<'_> {
             session_id: self.session_id.to_string(),
             agent_id: self.agent_id.to_string(),
             is_estimate: self.is_estimate,
+            bedrock_model: self.bedrock_model.to_string(),
+            bedrock_region: self.bedrock_region.to_string(),
         })
     }
 }
@@ -192,6 +198,8 @@ mod tests {
             route: "plan:200".into(),
             model: "claude \"x\"\n".into(),
             upstream_model: "claude-x-1".into(),
+            bedrock_model: "global.anthropic.claude-x-1".into(),
+            bedrock_region: "eu-west-1".into(),
             outcome: "client_cancelled".into(),
             status: 200,
             is_streaming: true,

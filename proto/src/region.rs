@@ -22,6 +22,24 @@ pub fn is_well_formed(text: &str) -> bool {
     text.len() <= MAX_CHARS && is_number && begins && rest.peek().is_some() && rest.all(is_word)
 }
 
+/// Prefixes of model ids that stand for a profile across regions.
+///
+/// Source: "Supported Regions and models for inference profiles", Amazon Bedrock
+/// user guide.
+const GEOGRAPHIES: [&str; 9] = [
+    "us", "eu", "apac", "jp", "au", "in", "ca", "us-gov", "global",
+];
+
+/// The geography of an inference profile's id, none for a foundation model's, and
+/// the id without it.
+pub fn geography(id: &str) -> (Option<&'static str>, &str) {
+    let found = GEOGRAPHIES.iter().find_map(|geography| {
+        let rest = id.strip_prefix(geography)?.strip_prefix('.')?;
+        Some((Some(*geography), rest))
+    });
+    found.unwrap_or((None, id))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

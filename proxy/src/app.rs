@@ -24,6 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    budget::budgets::Budgets,
     index::IndexHandle,
     ingress::Ingress,
     ops::Ops,
@@ -89,7 +90,14 @@ impl App {
         let index = Arc::new(IndexHandle::new());
         let outbox = Arc::new(Outbox::new(CAPACITY));
         let stopping = CancellationToken::new();
-        let journal = Journal::new(outbox, log, Metrics::new(), stopping.clone());
+        let budgets = Arc::new(Budgets::default());
+        let journal = Journal::new(
+            outbox,
+            budgets.clone(),
+            log,
+            Metrics::new(),
+            stopping.clone(),
+        );
         let journal = Arc::new(journal);
         let draining = CancellationToken::new();
         let listener = bind("PROXY_LISTEN_ADDR", settings.listen_addr).await?;
@@ -125,6 +133,7 @@ impl App {
             bedrock,
             signatures,
             circuits: circuits.clone(),
+            budgets: budgets.clone(),
             terms: Arc::new(terms),
             buffers: Buffers::new(settings.limits.max_buffered_bytes),
             limits: settings.limits.clone(),
@@ -158,6 +167,7 @@ impl App {
                 journal,
                 lessons,
                 circuits,
+                budgets,
             },
             ops,
             ops_listener,

@@ -1,14 +1,20 @@
 //! Asks one provider.
 
 use bytes::Bytes;
+use chrono::Utc;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::Full;
 use proto::sync::Provider;
 use tokio::time::timeout;
 
 use crate::{
+    budget::{
+        self, Refusal,
+        budgets::{Call, Hold},
+    },
     endpoint::Endpoint,
     error::{Error, Kind},
+    index::Index,
     models,
     relay::decode,
     request::{Inquiry, record::Record},
@@ -16,7 +22,7 @@ use crate::{
     settings::Limits,
     upstream::{
         Answer, Flow,
-        bedrock::Question,
+        bedrock::{Prepared, Question},
         signature::{Complaint, Session},
     },
 };
@@ -110,23 +116,33 @@ fn is_refused_credential(status: StatusCode) -> bool {
 ///
 /// Whatever is no answer of a model: an unknown one, no credential, or what
 /// Bedrock itself said.
-pub async fn bedrock(inquiry: &Inquiry, record: &Record) -> Result<Answer, Error> {
+pub async fn bedrock(inquiry: &Inquiry, record: &mut Record) -> Result<Answer, Error> {
     let bedrock = &inquiry.proxy.bedrock;
     let index = inquiry.proxy.index.load_full();
     if inquiry.endpoint == Endpoint::Models {
         return models::answer(&bedrock.models(&index), &inquiry.path_and_query);
     }
+    let (session_id, request_id) = (
+        record.session_id().to_owned(),
+        record.request_id().to_owned(),
+    );
     let question = Question {
         access_key: &inquiry.access_key,
         headers: &inquiry.headers,
         body: &inquiry.body.bytes,
         model: &inquiry.asked.model,
         is_streaming: inquiry.asked.is_streaming,
-        session_id: record.session_id(),
-        request_id: record.request_id(),
+        session_id: &session_id,
+        request_id: &request_id,
         is_count: inquiry.endpoint == Endpoint::CountTokens,
     };
-    let answer = bedrock.ask(&index, &question, record.metrics()).await;
+    let prepared = bedrock.prepare(&index, &question).await?;
+    record.calls(prepared.model(), prepared.region());
+    if inquiry.endpoint == Endpoint::Messages {
+        let held = hold(inquiry, &index, &prepared).map_err(refused)?;
+        record.holds(held);
+    }
+    let answer = bedrock.ask(&index, prepared, record.metrics()).await;
     let mut answer = answer.inspect_err(|error| {
         if error.kind == Kind::BedrockCredential {
             tracing::error!(
@@ -139,5 +155,48 @@ pub async fn bedrock(inquiry: &Inquiry, record: &Record) -> Result<Answer, Error
     if let Ok(id) = HeaderValue::from_str(record.request_id()) {
         answer.head.headers.entry("request-id").or_insert(id);
     }
+    let user_id = &inquiry.access_key.user_id;
+    let status = inquiry.proxy.budgets.status(&index, user_id, Utc::now());
+    if let Some(status) = status {
+        budget::warning::tell(&status, &mut answer.head.headers);
+    }
     Ok(answer)
+}
+
+/// Takes a place in the user's budget.
+fn hold(
+    inquiry: &Inquiry,
+    index: &Index,
+    prepared: &Prepared<'_>,
+) -> Result<Option<Hold>, Refusal> {
+    let call = Call {
+        user_id: &inquiry.access_key.user_id,
+        model: &inquiry.asked.model,
+        bedrock_model: prepared.model(),
+        bedrock_region: prepared.region(),
+        body_bytes: inquiry.body.bytes.len(),
+        max_tokens: prepared.max_tokens(),
+    };
+    inquiry.proxy.budgets.hold(index, &call, Utc::now())
+}
+
+/// Why a budget lets nobody through, in the client's terms.
+///
+/// Source: the wording of Anthropic's own gateway, which Claude Code shows as it
+/// is.
+fn refused(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Exhausted { until } => {
+            let words = format!(
+                "Your budget for Amazon Bedrock is used up: spend limit reached (monthly; resets {}). Please ask your administrator if you need more.",
+                until.format("%Y-%m-%d %H:%M UTC")
+            );
+            let seconds = (until - Utc::now()).num_seconds();
+            let mut error = Error::from(Kind::BudgetExhausted).in_the_words(&words);
+            error.retry_after = u32::try_from(seconds.max(1)).ok();
+            error
+        }
+        Refusal::Reserved => Kind::BudgetReserved.into(),
+        Refusal::Unpriced => Kind::UnpricedModel.into(),
+    }
 }

@@ -12,6 +12,8 @@ pub enum Endpoint {
     CountTokens,
     /// `GET /v1/models` and `GET /v1/models/{id}`.
     Models,
+    /// `GET /ak/{key}/me`: how the key's owner stands.
+    Me,
     /// The client looks whether somebody is there.
     Probe,
     /// The client's own telemetry, which is for its vendor: dropped.
@@ -38,6 +40,7 @@ impl Endpoint {
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
             Self::Models => "models",
+            Self::Me => "me",
             Self::Probe => "probe",
             Self::EventLogging => "event_logging",
             Self::Health => "health",
@@ -83,6 +86,7 @@ fn endpoint(method: &Method, path: &str, has_key: bool) -> Endpoint {
         "/v1/messages" if method == Method::POST => Endpoint::Messages,
         "/v1/messages/count_tokens" if method == Method::POST => Endpoint::CountTokens,
         "/v1/models" if method == Method::GET => Endpoint::Models,
+        "/me" if has_key && method == Method::GET => Endpoint::Me,
         "" | "/" | "/api/hello" if has_key && looks => Endpoint::Probe,
         "/api/event_logging/batch" if has_key => Endpoint::EventLogging,
         "/health" if !has_key && looks => Endpoint::Health,
@@ -151,6 +155,8 @@ mod tests {
                 None,
                 "/v1/models/claude-x",
             ),
+            ("GET /ak/ak_x/me", Me, k, "/me"),
+            ("GET /me", Unknown, None, "/me"),
             ("HEAD /ak/ak_x", Probe, k, ""),
             ("GET /ak/ak_x/", Probe, k, "/"),
             ("GET /ak/ak_x?a=b", Probe, k, "?a=b"),

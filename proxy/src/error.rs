@@ -12,10 +12,10 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 pub struct Error {
     pub kind: Kind,
     cause: Option<Cause>,
-    /// The upstream's own words, for the client; never for the log, because they
-    /// may quote the request.
+    /// Words for the client, mostly the upstream's own; never for the log, because
+    /// they may quote the request.
     pub wording: Option<Box<str>>,
-    /// Seconds that the upstream asks to wait.
+    /// Seconds to wait.
     pub retry_after: Option<u32>,
 }
 
@@ -79,12 +79,18 @@ pub enum Kind {
     BedrockInternal,
     /// The model took too long for Bedrock.
     BedrockTimeout,
+    /// The user has spent its budget for Bedrock.
+    BudgetExhausted,
+    /// What is left of the user's budget may be used up by what is running.
+    BudgetReserved,
+    /// The user has a budget, and nobody knows what the model costs.
+    UnpricedModel,
     /// The process was told to stop, and the time to finish is over.
     Stopping,
 }
 
 impl Kind {
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::NotFound,
         Self::Unauthenticated,
         Self::NotReady,
@@ -112,6 +118,9 @@ impl Kind {
         Self::BedrockOverloaded,
         Self::BedrockInternal,
         Self::BedrockTimeout,
+        Self::BudgetExhausted,
+        Self::BudgetReserved,
+        Self::UnpricedModel,
         Self::Stopping,
     ];
 
@@ -145,6 +154,9 @@ impl Kind {
             Self::BedrockOverloaded => "bedrock_overloaded",
             Self::BedrockInternal => "bedrock_internal",
             Self::BedrockTimeout => "bedrock_timeout",
+            Self::BudgetExhausted => "budget_exhausted",
+            Self::BudgetReserved => "budget_reserved",
+            Self::UnpricedModel => "unpriced_model",
             Self::Stopping => "stopping",
         }
     }

@@ -16,7 +16,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use imbl::HashMap;
 use proto::{
     access_key::KeyHash,
-    sync::{BedrockApi, Kind, Position, Rejection, RoutingStrategy},
+    price::PriceList,
+    sync::{BedrockApi, Kind, Position, Price, Rejection, RoutingStrategy},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -38,6 +39,12 @@ pub struct Index {
     bedrock_keys: HashMap<Arc<str>, Arc<BedrockKey>>,
     /// By the model that clients ask for.
     mappings: HashMap<Arc<str>, Arc<ModelMapping>>,
+    /// By the id of their user.
+    budgets: HashMap<Arc<str>, Budget>,
+    /// By the resource's id.
+    prices: HashMap<Arc<str>, Arc<Price>>,
+    /// The prices, as they are looked up.
+    price_list: Arc<PriceList>,
     /// What Bedrock refuses: features by where, and by the resource's id.
     refused: HashMap<Scope, HashMap<Arc<str>, Feature>>,
     /// Every resource that was received, with what is needed to take it back.
@@ -65,6 +72,9 @@ enum Entry {
     BedrockKey(Arc<str>),
     ModelMapping(Arc<str>),
     ModelCapability(Scope),
+    Price,
+    /// Of this user.
+    Budget(Arc<str>),
 }
 
 /// Somebody's key, as requests need it.
@@ -81,6 +91,17 @@ pub struct AccessKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
     pub routing_strategy: RoutingStrategy,
+}
+
+/// What a user may spend on Bedrock in a month, in micro-dollars.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    pub limit: u64,
+    /// Control has decided that all of it is spent.
+    pub is_exhausted: bool,
+    pub period_start: DateTime<Utc>,
+    /// From then on nothing is spent.
+    pub period_end: DateTime<Utc>,
 }
 
 /// With what an access key reaches Bedrock: sealed.
@@ -147,6 +168,19 @@ impl Index {
         self.users.get(id).copied()
     }
 
+    /// None: the user may spend what it likes.
+    pub fn budget(&self, user_id: &str) -> Option<Budget> {
+        self.budgets.get(user_id).copied()
+    }
+
+    pub fn budgets(&self) -> impl Iterator<Item = (&Arc<str>, &Budget)> {
+        self.budgets.iter()
+    }
+
+    pub fn prices(&self) -> &Arc<PriceList> {
+        &self.price_list
+    }
+
     pub fn bedrock_key(&self, access_key_id: &str) -> Option<&Arc<BedrockKey>> {
         self.bedrock_keys.get(access_key_id)
     }
@@ -199,6 +233,8 @@ impl fmt::Debug for Index {
             .field("users", &self.users.len())
             .field("bedrock_keys", &self.bedrock_keys.len())
             .field("mappings", &self.mappings.len())
+            .field("prices", &self.prices.len())
+            .field("budgets", &self.budgets.len())
             .field("rejected", &self.rejected.len())
             .finish_non_exhaustive()
     }

@@ -24,7 +24,9 @@ pub mod authenticate;
 pub mod endpoint;
 
 pub mod ask;
+pub mod budget;
 pub mod failover;
+pub mod me;
 pub mod models;
 pub mod route;
 

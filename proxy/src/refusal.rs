@@ -197,6 +197,24 @@ fn row(kind: Kind) -> Row {
             "The model took too long for Amazon Bedrock.",
             Retry::ByStatus,
         ),
+        Kind::BudgetExhausted => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "billing_error",
+            "Your budget for Amazon Bedrock is used up.",
+            Retry::Never,
+        ),
+        Kind::BudgetReserved => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limit_error",
+            "Your budget for Amazon Bedrock is nearly used up, and other requests of yours are running. Please try again.",
+            Retry::After(2),
+        ),
+        Kind::UnpricedModel => (
+            StatusCode::FORBIDDEN,
+            "billing_error",
+            "You have a budget for Amazon Bedrock, but the gateway has no price for this model. Choose another one, or ask your administrator to set its price.",
+            Retry::Never,
+        ),
         // Clients repeat this type also when it comes within a stream.
         Kind::Stopping => (
             overloaded(),
@@ -241,8 +259,11 @@ pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
     let headers = response.headers_mut();
     name(headers, request_id);
     match (row.retry, error.retry_after) {
-        (Retry::Never, _) => {
+        (Retry::Never, after) => {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            if let Some(seconds) = after {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
         }
         (Retry::After(_) | Retry::ByStatus, Some(seconds)) => {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -410,6 +431,7 @@ mod tests {
                 "timeout_error",
                 "overloaded_error",
                 "rate_limit_error",
+                "billing_error",
             ];
             assert!(known.contains(&body["error"]["type"].as_str().unwrap()));
         }

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     authenticate::authenticate,
+    budget::budgets::Budgets,
     endpoint::{Endpoint, Target},
     error::{Error, Kind},
     index::{AccessKey, IndexHandle},
-    refusal,
+    me, refusal,
     relay::{ClientBody, Terms},
     route::circuits::Circuits,
     settings::Limits,
@@ -41,6 +42,7 @@ pub struct Proxy {
     pub bedrock: Bedrock,
     pub signatures: Arc<Signatures>,
     pub circuits: Arc<Circuits>,
+    pub budgets: Arc<Budgets>,
     pub terms: Arc<Terms>,
     pub buffers: Buffers,
     pub limits: Limits,
@@ -88,6 +90,13 @@ pub async fn handle(proxy: Arc<Proxy>, request: Request<Incoming>) -> Response<C
             Box::pin(body::discard(body, &head.headers, &proxy.limits)).await;
             answer(record, empty_object())
         }
+        (Endpoint::Me, Some(target)) => {
+            Box::pin(body::discard(body, &head.headers, &proxy.limits)).await;
+            match identify(&proxy, &target, &head.headers, &mut record) {
+                Ok(access_key) => answer(record, me::answer(&proxy, &access_key, Utc::now())),
+                Err(kind) => refuse(&kind.into(), record),
+            }
+        }
         (endpoint, Some(target)) if endpoint.is_relayed() => {
             match take(&proxy, &target, head, body, &mut record).await {
                 Ok(inquiry) => ask(inquiry, record).await,
@@ -109,16 +118,13 @@ async fn take(
     body: Incoming,
     record: &mut Record,
 ) -> Result<Inquiry, Error> {
-    let now = Utc::now();
-    let access_key = match authenticate(&proxy.index, &proxy.hasher, target.key, &head.headers, now)
-    {
+    let access_key = match identify(proxy, target, &head.headers, record) {
         Ok(access_key) => access_key,
         Err(kind) => {
             Box::pin(body::discard(body, &head.headers, &proxy.limits)).await;
             return Err(kind.into());
         }
     };
-    record.belongs_to(access_key.clone());
     let body = body::collect(body, &head.headers, &proxy.limits, &proxy.buffers).await?;
     let asked = match target.endpoint {
         Endpoint::Models => Asked::default(),
@@ -135,6 +141,19 @@ async fn take(
         body,
         asked,
     })
+}
+
+/// Finds out whose request it is.
+fn identify(
+    proxy: &Proxy,
+    target: &Target<'_>,
+    headers: &HeaderMap,
+    record: &mut Record,
+) -> Result<Arc<AccessKey>, Kind> {
+    let now = Utc::now();
+    let access_key = authenticate(&proxy.index, &proxy.hasher, target.key, headers, now)?;
+    record.belongs_to(access_key.clone());
+    Ok(access_key)
 }
 
 /// Has somebody answer, and gives the client a sign of life meanwhile.

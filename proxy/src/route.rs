@@ -57,6 +57,14 @@ pub fn strategy(user: Option<User>) -> RoutingStrategy {
     user.map_or(RoutingStrategy::PlanFirst, |it| it.routing_strategy)
 }
 
+/// The strategy's name in JSON and Postgres.
+pub fn strategy_name(strategy: RoutingStrategy) -> &'static str {
+    match strategy {
+        RoutingStrategy::BedrockOnly => "bedrock_only",
+        RoutingStrategy::PlanFirst | RoutingStrategy::Unspecified => "plan_first",
+    }
+}
+
 /// With whose credential the plan is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {

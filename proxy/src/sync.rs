@@ -29,8 +29,9 @@ use tonic::{
 use uuid::Uuid;
 
 use crate::{
-    index::IndexHandle, request::record::Journal, route::circuits::Circuits, settings,
-    upstream::bedrock::lessons::Lessons, usage::outbox::Outbox,
+    budget::budgets::Budgets, index::IndexHandle, request::record::Journal,
+    route::circuits::Circuits, settings, upstream::bedrock::lessons::Lessons,
+    usage::outbox::Outbox,
 };
 
 /// See `sync-protocol`: half-open connections are found by asking, also while
@@ -49,6 +50,7 @@ pub struct Sync {
     pub journal: Arc<Journal>,
     pub lessons: Arc<Lessons>,
     pub circuits: Arc<Circuits>,
+    pub budgets: Arc<Budgets>,
 }
 
 /// What is kept in step with control.
@@ -58,6 +60,7 @@ pub struct Kept {
     pub journal: Arc<Journal>,
     pub lessons: Arc<Lessons>,
     pub circuits: Arc<Circuits>,
+    pub budgets: Arc<Budgets>,
 }
 
 /// Puts the bearer token on every call.
@@ -92,6 +95,7 @@ impl Sync {
             journal: kept.journal,
             lessons: kept.lessons,
             circuits: kept.circuits,
+            budgets: kept.budgets,
         })
     }
 

@@ -319,6 +319,40 @@ impl Stack {
         texts.collect()
     }
 
+    /// Runs another command of control's program, with control's environment and
+    /// this on its standard input; what it has written to standard output.
+    ///
+    /// # Errors
+    /// When it cannot be run, or fails.
+    pub fn run_control(&self, arguments: &[&str], input: &[u8]) -> Result<String> {
+        let recipe = &self.control_recipe;
+        let environment = recipe.environment.iter();
+        let mut child = Command::new(&recipe.program)
+            .args(arguments)
+            .env_clear()
+            .envs(environment.map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        // It may end before it has read everything.
+        let _broken = child
+            .stdin
+            .take()
+            .context("no standard input")?
+            .write_all(input);
+        let output = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "control {arguments:?}: {said}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Control, while it runs.
+    #[must_use]
+    pub fn control(&self) -> Option<&Service> {
+        self.control.as_ref()
+    }
+
     /// Takes a proxy out of the stack, to stop or to kill it.
     pub fn remove_proxy(&mut self) -> Option<Proxy> {
         self.proxies.pop()

@@ -10,8 +10,9 @@ use prost::Message;
 use proto::{
     line::timestamp,
     sync::{
-        AccessKey, BedrockApi, BedrockKey, Delta, Kind, ModelCapability, ModelMapping, Resource,
-        ResourceName, RoutingStrategy, Snapshot, User, resource::Spec,
+        AccessKey, BedrockApi, BedrockKey, Budget, Delta, Kind, ModelCapability, ModelMapping,
+        Price, Provider, Rates, Resource, ResourceName, RoutingStrategy, Snapshot, User,
+        resource::Spec,
     },
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -263,6 +264,38 @@ fn spec(kind: Kind, row: SyncedResource) -> Option<Spec> {
             model: row.bedrock_model?,
             feature: row.feature?,
         }),
+        Kind::Price => Spec::Price(Price {
+            provider: Provider::from(row.provider?).into(),
+            region: row.region?,
+            model_id: row.bedrock_model?,
+            effective_from: Some(timestamp(row.effective_from?)),
+            rates: Some(rates(&row.rates?)?),
+            long_context_threshold: row.long_context_threshold.map_or(0, i64::unsigned_abs),
+            long_context_rates: match row.long_context_rates {
+                Some(list) => Some(rates(&list)?),
+                None => None,
+            },
+        }),
+        Kind::Budget => Spec::Budget(Budget {
+            user_id: row.user_id?.to_string(),
+            limit_micro_usd: row.limit_micro_usd?.unsigned_abs(),
+            is_exhausted: row.is_exhausted?,
+            period_start: Some(timestamp(row.period_start?)),
+            period_end: Some(timestamp(row.period_end?)),
+        }),
+    })
+}
+
+/// Input, output, cache read, cache write 5 min and 1 h, as the view lists them.
+fn rates(list: &[i64]) -> Option<Rates> {
+    let [input, output, cache_read, cache_write_5m, cache_write_1h] =
+        <[i64; 5]>::try_from(list).ok()?.map(i64::unsigned_abs);
+    Some(Rates {
+        input,
+        output,
+        cache_read,
+        cache_write_5m,
+        cache_write_1h,
     })
 }
 
@@ -294,6 +327,8 @@ fn number(kind: &str) -> Option<Kind> {
         "bedrock_key" => Kind::BedrockKey,
         "model_mapping" => Kind::ModelMapping,
         "model_capability" => Kind::ModelCapability,
+        "price" => Kind::Price,
+        "budget" => Kind::Budget,
         _ => return None,
     })
 }

@@ -1,14 +1,18 @@
 //! `ConfigService`: configuration down, reports up.
 
-use std::{convert::Infallible, future, pin::Pin};
+use std::{
+    convert::Infallible,
+    future,
+    pin::{Pin, pin},
+};
 
 use diesel_async::AsyncConnection;
 use proto::sync::{
-    Heartbeat, Rejection, ReportRequest, ReportResponse, WatchRequest, WatchResponse,
+    Heartbeat, Rejection, ReportRequest, ReportResponse, Spending, WatchRequest, WatchResponse,
     config_service_server::ConfigService, watch_response::Event,
 };
 use serde_json::json;
-use tokio::time;
+use tokio::time::{self, Instant};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
@@ -24,6 +28,7 @@ use crate::{
     },
     circuits, lessons,
     settings::Pace,
+    spending::{AmountsWatch, Told},
     store::{self, Store, proxies},
     tasks::Tasks,
     telemetry::metrics,
@@ -38,6 +43,7 @@ pub struct Service {
     pub store: Store,
     pub reader: Reader,
     pub head: HeadWatch,
+    pub amounts: AmountsWatch,
     pub tasks: Tasks,
     pub pace: Pace,
 }
@@ -48,6 +54,7 @@ struct Watch {
     outgoing: Outgoing<WatchResponse>,
     /// What the proxy holds when it comes.
     resume_from: Option<Position>,
+    takes_spending: bool,
 }
 
 /// Why a stream ended. Most are routine: the proxy watches again from where it
@@ -83,6 +90,7 @@ impl ConfigService for Service {
                 .resume_from
                 .as_ref()
                 .and_then(Position::from_wire),
+            takes_spending: request.get_ref().takes_spending,
         };
         self.tasks.spawn(async move {
             tracing::info!(
@@ -177,11 +185,37 @@ impl Watch {
                 advanced => advanced?,
             },
         };
+        let mut amounts = self.service.amounts.clone();
+        let mut told = Told::default();
+        self.tell(&mut amounts, &mut told).await?;
+        let mut heartbeat = pin!(time::sleep(self.service.pace.heartbeat));
         loop {
-            let news = news(&mut heads, position);
-            let _silence = time::timeout(self.service.pace.heartbeat, news).await;
+            let is_told = tokio::select! {
+                () = news(&mut heads, position) => false,
+                () = &mut heartbeat => false,
+                Ok(()) = amounts.changed(), if self.takes_spending => true,
+            };
+            if is_told {
+                self.tell(&mut amounts, &mut told).await?;
+                continue;
+            }
             position = self.advance(position).await?;
+            heartbeat
+                .as_mut()
+                .reset(Instant::now() + self.service.pace.heartbeat);
         }
+    }
+
+    /// Sends the amounts that the proxy has not been told.
+    async fn tell(&self, amounts: &mut AmountsWatch, told: &mut Told) -> Result<(), End> {
+        if !self.takes_spending {
+            return Ok(());
+        }
+        let news = amounts.borrow_and_update().since(told);
+        for spent in news {
+            self.send(Event::Spending(Spending { spent })).await?;
+        }
+        Ok(())
     }
 
     /// Sends a delta, or a heartbeat when there is nothing new.

@@ -4,8 +4,9 @@ use std::pin::Pin;
 
 use proto::{
     MAX_BATCH_EVENTS,
+    line::timestamp,
     sync::{
-        Ack, PushRequest, PushResponse, UsageBatch, push_request, push_response,
+        Ack, PushRequest, PushResponse, Spent, UsageBatch, push_request, push_response,
         usage_service_server::UsageService,
     },
 };
@@ -18,11 +19,11 @@ use super::{
     caller::{self, Caller},
     jittered,
 };
-use crate::{ingest::ingest, settings::Pace, store::Store, tasks::Tasks};
+use crate::{ingest::Ledger, settings::Pace, store::budgets::Budget, tasks::Tasks};
 
 #[derive(Debug, Clone)]
 pub struct Service {
-    pub store: Store,
+    pub ledger: Ledger,
     pub tasks: Tasks,
     pub pace: Pace,
 }
@@ -127,12 +128,23 @@ impl Push {
                 "a batch has at most {MAX_BATCH_EVENTS} events, this one has {count}"
             )));
         }
-        let rejected = ingest(&self.service.store, batch.events).await?;
+        let ingested = self.service.ledger.ingest(batch.events).await?;
         Ok(PushResponse {
             message: Some(push_response::Message::Ack(Ack {
                 sequence: batch.sequence,
-                rejected,
+                rejected: ingested.rejected,
+                spent: ingested.budgets.iter().map(Spent::from).collect(),
             })),
         })
+    }
+}
+
+impl From<&Budget> for Spent {
+    fn from(budget: &Budget) -> Self {
+        Self {
+            user_id: budget.user_id.to_string(),
+            spent_micro_usd: budget.spent_usd.unsigned_micros(),
+            period_start: Some(timestamp(budget.period_start)),
+        }
     }
 }

@@ -49,6 +49,8 @@ macro_rules! codes {
 codes! {
     InvalidBody = 400 "The request's body is not what is expected."
     InvalidQuery = 400 "A query parameter is not what is expected."
+    TooManyBuckets = 400 "The range has too many buckets; take a larger bucket_type or a shorter range."
+    RangeTooLong = 400 "The range may be 31 days long, at most."
     InvalidPath = 400 "The id in the path must be a UUID."
     WrongCredentials = 401 "Name or password is wrong. Send them as HTTP Basic."
     NotSignedIn = 401 "Sign in with POST /admin/auth/login and send the token as Bearer."
@@ -69,6 +71,7 @@ codes! {
     ModelMappingExists = 409 "There is a mapping for this claude_model already; change that."
     TooManyModelMappings = 409 "There are 1000 model mappings; delete some first."
     BodyTooLarge = 413 "The request's body is larger than 1 MiB."
+    InvalidPricing = 422 "PROXY_MODEL_PRICING is no price list; the list of before stays in force."
     BedrockKeyRefused = 422 "Bedrock does not accept this credential."
     BedrockRegionWrong = 422 "Bedrock is not in this region, or the credential is not for it."
     BedrockModelNotEnabled = 422 "The account cannot use the model in this region."

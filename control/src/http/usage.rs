@@ -1,69 +1,149 @@
-//! `/admin/usage`: who used what.
+//! `/admin/usage`: who used what, and what it cost.
+
+pub(super) mod export;
+mod range;
+pub(super) mod requests;
+pub(super) mod sessions;
+pub(super) mod top_users;
 
 use actix_web::{HttpResponse, get, web};
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
+use chrono::{DateTime, Utc};
+use proto::sync::Outcome;
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{
-    State,
-    error::{Code, Error},
-    page::page,
-    query::Query,
-};
+use self::range::{check_buckets, usage_query};
+use super::{State, error::Error, query::Query};
 use crate::{
-    page::Cursor,
-    store::usage::{self, Filter, Sums, Usage},
+    money::Usd,
+    store::{
+        reports::{self, BucketType, Sums},
+        usage::Filter,
+    },
 };
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-struct ReadUsage {
-    user_id: Option<Uuid>,
-    access_key_id: Option<Uuid>,
-    /// Requests that started then or later; a day before `to` when not given.
-    from: Option<DateTime<Utc>>,
-    /// Requests that started before then; now when not given.
-    to: Option<DateTime<Utc>>,
-    /// How many of the newest requests to answer; 50 when not given.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<usize>,
-    /// The `next_cursor` of the page before. Give the same `from` and `to`.
-    cursor: Option<String>,
+usage_query! {
+    struct ReadUsage {
+        /// How wide `buckets` are; an hour when not given. The sums are the same
+        /// with any.
+        #[param(inline)]
+        bucket_type: Option<BucketType>,
+    }
 }
 
-/// What was used, in sum and by label, and the newest requests.
+/// What was used and what it cost: in sum, over time, and by label.
 #[derive(Debug, Serialize, ToSchema)]
 struct UsageReport {
+    /// The range begins then.
     from: DateTime<Utc>,
+    /// And ends before then.
     to: DateTime<Utc>,
+    /// In which days, weeks and months begin; PROXY_TIMEZONE.
+    timezone: String,
+    bucket_type: BucketType,
+    #[serde(flatten)]
+    overall: Overall,
+    /// The same sums, named like those of each label.
     totals: Totals,
-    /// The hundred models with the most requests, by the name asked for.
+    /// Requests that Bedrock has answered for the plan, of all requests; null of
+    /// none.
+    fallback_rate: Option<f64>,
+    /// Prompt tokens that were read from the cache, of all prompt tokens; null of
+    /// none.
+    cache_hit_ratio: Option<f64>,
+    /// What the tokens that the plan has answered had cost on Bedrock.
+    plan_cost_on_bedrock_usd: Usd,
+    /// By model, for the models of `by_model`, in the order of their names.
+    cost_breakdown: Vec<ModelCost>,
+    /// The hundred models that cost the most, then those with the most requests.
     by_model: Vec<ModelTotals>,
     by_provider: Vec<ProviderTotals>,
-    by_outcome: Vec<OutcomeTotals>,
-    /// Newest first.
-    recent: Vec<Usage>,
-    /// Leads to the requests before `recent`; null when there are none.
-    next_cursor: Option<String>,
+    by_outcome: Vec<OutcomeRequests>,
+    /// In order; without those in which nothing was used.
+    buckets: Vec<Bucket>,
+}
+
+/// All requests of the range.
+#[derive(Debug, Default, Serialize, ToSchema)]
+struct Overall {
+    total_requests: i64,
+    total_input_tokens: i64,
+    total_output_tokens: i64,
+    /// Input and output; without the cache's.
+    total_tokens: i64,
+    /// For five minutes and for one hour.
+    total_cache_write_tokens: i64,
+    total_cache_write_5m_tokens: i64,
+    total_cache_write_1h_tokens: i64,
+    total_cache_read_tokens: i64,
+    total_input_cost_usd: Usd,
+    total_output_cost_usd: Usd,
+    total_cache_write_cost_usd: Usd,
+    total_cache_read_cost_usd: Usd,
+    /// The sum of the four costs.
+    estimated_cost_usd: Usd,
+    /// What the same tokens cost on Bedrock, whoever answered.
+    bedrock_cost_usd: Usd,
+    /// Requests that Bedrock has answered for the plan.
+    fallback_requests: i64,
+    /// Requests with tokens for which there was no price: they are in no cost.
+    unpriced_requests: i64,
 }
 
 /// Sums. The counters of tokens are disjoint.
 #[derive(Debug, Default, Serialize, ToSchema)]
 struct Totals {
     requests: i64,
+    /// Requests that Bedrock has answered for the plan.
+    fallback_requests: i64,
+    /// Requests whose upstream has not said how many tokens it were.
+    estimate_requests: i64,
+    /// Requests with tokens for which there was no price: they are in no cost.
+    unpriced_requests: i64,
     input_tokens: i64,
     output_tokens: i64,
+    /// Input and output; without the cache's.
+    total_tokens: i64,
     cache_read_tokens: i64,
+    /// For five minutes and for one hour.
+    cache_write_tokens: i64,
     cache_write_5m_tokens: i64,
     cache_write_1h_tokens: i64,
+    input_cost_usd: Usd,
+    output_cost_usd: Usd,
+    cache_write_cost_usd: Usd,
+    cache_read_cost_usd: Usd,
+    /// The sum of the four costs.
+    estimated_cost_usd: Usd,
+    /// What the same tokens cost on Bedrock, whoever answered.
+    bedrock_cost_usd: Usd,
+}
+
+/// What was used from one time on.
+#[derive(Debug, Serialize, ToSchema)]
+struct Bucket {
+    /// It may be before `from`; what is summed is not.
+    bucket_start: DateTime<Utc>,
+    #[serde(flatten)]
+    totals: Totals,
+}
+
+/// What a model has cost.
+#[derive(Debug, Serialize, ToSchema)]
+struct ModelCost {
+    /// Under which it is priced; empty when nobody named one.
+    model_id: String,
+    total_cost_usd: Usd,
+    input_cost_usd: Usd,
+    output_cost_usd: Usd,
+    cache_write_cost_usd: Usd,
+    cache_read_cost_usd: Usd,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ModelTotals {
-    model: String,
+    /// Under which it is priced; empty when nobody named one.
+    model_id: String,
     #[serde(flatten)]
     totals: Totals,
 }
@@ -76,11 +156,11 @@ struct ProviderTotals {
     totals: Totals,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-struct OutcomeTotals {
-    outcome: String,
-    #[serde(flatten)]
-    totals: Totals,
+/// How many requests have ended so.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+struct OutcomeRequests {
+    outcome: &'static str,
+    requests: i64,
 }
 
 /// Read usage
@@ -95,101 +175,184 @@ pub(super) async fn read(
     state: web::Data<State>,
     Query(query): Query<ReadUsage>,
 ) -> Result<HttpResponse, Error> {
-    let page = page(query.limit, query.cursor.as_deref())?;
-    let (from, to) = range(query.from, query.to, Utc::now())?;
-    let filter = Filter {
-        from_inclusive: from,
-        to_exclusive: to,
-        user_id: query.user_id,
-        access_key_id: query.access_key_id,
-    };
+    let filter = query.filter(state.timezone)?;
+    let bucket_type = query.bucket_type.unwrap_or(BucketType::Hour);
+    check_buckets(bucket_type, (filter.from_inclusive, filter.to_exclusive), 1)?;
     let mut connection = state.store.connection().await?;
-    let sums = usage::sums(&mut connection, &filter).await?;
-    let mut recent = usage::list(&mut connection, &filter, &page).await?;
-    let next = page.cut(&mut recent, |usage| Cursor {
-        at: usage.started_at,
-        id: usage.event_id,
-    });
-    let mut report = UsageReport {
-        from,
-        to,
-        totals: Totals::default(),
-        by_model: Vec::new(),
-        by_provider: Vec::new(),
-        by_outcome: Vec::new(),
-        recent,
-        next_cursor: next.map(|cursor| cursor.encode()),
-    };
-    for sum in sums {
-        report.add(sum);
-    }
-    Ok(HttpResponse::Ok().json(report))
+    let report = reports::report(&mut connection, &filter, bucket_type).await?;
+    Ok(HttpResponse::Ok().json(UsageReport::new(&filter, bucket_type, report)))
 }
 
 impl UsageReport {
-    fn add(&mut self, sums: Sums) {
-        let totals = Totals {
-            requests: sums.requests,
-            input_tokens: sums.input_tokens,
-            output_tokens: sums.output_tokens,
-            cache_read_tokens: sums.cache_read_tokens,
-            cache_write_5m_tokens: sums.cache_write_5m_tokens,
-            cache_write_1h_tokens: sums.cache_write_1h_tokens,
+    fn new(filter: &Filter, bucket_type: BucketType, report: reports::Report) -> Self {
+        let mut shown = Self {
+            from: filter.from_inclusive,
+            to: filter.to_exclusive,
+            timezone: report.timezone,
+            bucket_type,
+            overall: Overall::default(),
+            totals: Totals::default(),
+            fallback_rate: None,
+            cache_hit_ratio: None,
+            plan_cost_on_bedrock_usd: Usd::ZERO,
+            cost_breakdown: Vec::new(),
+            by_model: Vec::new(),
+            by_provider: Vec::new(),
+            by_outcome: Vec::new(),
+            buckets: Vec::new(),
         };
-        match (sums.model, sums.provider, sums.outcome) {
-            (Some(model), _, _) => self.by_model.push(ModelTotals { model, totals }),
-            (_, Some(provider), _) => self.by_provider.push(ProviderTotals { provider, totals }),
-            (_, _, Some(outcome)) => self.by_outcome.push(OutcomeTotals { outcome, totals }),
-            (None, None, None) => self.totals = totals,
+        for sums in report.sums {
+            shown.add(sums);
+        }
+        shown
+            .cost_breakdown
+            .sort_by(|one, other| one.model_id.cmp(&other.model_id));
+        shown
+    }
+
+    fn add(&mut self, sums: Sums) {
+        let totals = Totals::from(&sums);
+        if let Some(bucket_start) = sums.bucket_start {
+            self.buckets.push(Bucket {
+                bucket_start,
+                totals,
+            });
+        } else if let Some(provider) = sums.provider {
+            if provider == "plan" {
+                self.plan_cost_on_bedrock_usd = sums.bedrock_cost_usd;
+            }
+            self.by_provider.push(ProviderTotals { provider, totals });
+        } else if let Some(model_id) = sums.model_id {
+            self.cost_breakdown.push(ModelCost {
+                model_id: model_id.clone(),
+                total_cost_usd: totals.estimated_cost_usd,
+                input_cost_usd: totals.input_cost_usd,
+                output_cost_usd: totals.output_cost_usd,
+                cache_write_cost_usd: totals.cache_write_cost_usd,
+                cache_read_cost_usd: totals.cache_read_cost_usd,
+            });
+            self.by_model.push(ModelTotals { model_id, totals });
+        } else {
+            let prompt = totals.input_tokens + totals.cache_write_tokens + totals.cache_read_tokens;
+            self.fallback_rate = ratio(totals.fallback_requests, totals.requests);
+            self.cache_hit_ratio = ratio(totals.cache_read_tokens, prompt);
+            self.by_outcome = outcomes(&sums);
+            self.overall = Overall::from(&totals);
+            self.totals = totals;
         }
     }
 }
 
-/// The last day, unless something else is asked for.
-fn range(
-    from: Option<DateTime<Utc>>,
-    to: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Result<(DateTime<Utc>, DateTime<Utc>), Error> {
-    let bad = |message| Error::with_message(Code::InvalidQuery, message);
-    let to = to.unwrap_or(now);
-    let from = match from {
-        Some(from) => from,
-        None => to
-            .checked_sub_signed(TimeDelta::days(1))
-            .ok_or_else(|| bad("to is too early."))?,
-    };
-    if from > to {
-        return Err(bad("from must not be after to."));
+impl From<&Sums> for Totals {
+    fn from(sums: &Sums) -> Self {
+        Self {
+            requests: sums.requests,
+            fallback_requests: sums.fallback_requests,
+            estimate_requests: sums.estimate_requests,
+            unpriced_requests: sums.unpriced_requests,
+            input_tokens: sums.input_tokens,
+            output_tokens: sums.output_tokens,
+            total_tokens: sums.input_tokens + sums.output_tokens,
+            cache_read_tokens: sums.cache_read_tokens,
+            cache_write_tokens: sums.cache_write_5m_tokens + sums.cache_write_1h_tokens,
+            cache_write_5m_tokens: sums.cache_write_5m_tokens,
+            cache_write_1h_tokens: sums.cache_write_1h_tokens,
+            input_cost_usd: sums.input_cost_usd,
+            output_cost_usd: sums.output_cost_usd,
+            cache_write_cost_usd: sums.cache_write_cost_usd,
+            cache_read_cost_usd: sums.cache_read_cost_usd,
+            estimated_cost_usd: sums.estimated_cost_usd,
+            bedrock_cost_usd: sums.bedrock_cost_usd,
+        }
     }
-    if from.year() < 1 || to.year() > 9999 {
-        return Err(bad("from and to must be in the years 1 to 9999."));
+}
+
+impl From<&Totals> for Overall {
+    fn from(totals: &Totals) -> Self {
+        Self {
+            total_requests: totals.requests,
+            total_input_tokens: totals.input_tokens,
+            total_output_tokens: totals.output_tokens,
+            total_tokens: totals.total_tokens,
+            total_cache_write_tokens: totals.cache_write_tokens,
+            total_cache_write_5m_tokens: totals.cache_write_5m_tokens,
+            total_cache_write_1h_tokens: totals.cache_write_1h_tokens,
+            total_cache_read_tokens: totals.cache_read_tokens,
+            total_input_cost_usd: totals.input_cost_usd,
+            total_output_cost_usd: totals.output_cost_usd,
+            total_cache_write_cost_usd: totals.cache_write_cost_usd,
+            total_cache_read_cost_usd: totals.cache_read_cost_usd,
+            estimated_cost_usd: totals.estimated_cost_usd,
+            bedrock_cost_usd: totals.bedrock_cost_usd,
+            fallback_requests: totals.fallback_requests,
+            unpriced_requests: totals.unpriced_requests,
+        }
     }
-    Ok((from, to))
+}
+
+/// Those that there were, the most frequent first. Aggregates do not know the
+/// outcomes of a newer proxy, but how many there must be.
+fn outcomes(sums: &Sums) -> Vec<OutcomeRequests> {
+    let known = [
+        (Outcome::Complete, sums.complete_requests),
+        (Outcome::ClientCancelled, sums.client_cancelled_requests),
+        (Outcome::UpstreamFailed, sums.upstream_failed_requests),
+        (Outcome::Refused, sums.refused_requests),
+        (Outcome::Terminated, sums.terminated_requests),
+    ];
+    let counted: i64 = known.iter().map(|(_, requests)| requests).sum();
+    let others = (Outcome::Unspecified, sums.requests - counted);
+    let mut outcomes: Vec<_> = known
+        .into_iter()
+        .chain([others])
+        .filter(|(_, requests)| *requests > 0)
+        .map(|(outcome, requests)| OutcomeRequests {
+            outcome: outcome.label(),
+            requests,
+        })
+        .collect();
+    outcomes.sort_by_key(|outcome| std::cmp::Reverse(outcome.requests));
+    outcomes
+}
+
+/// To four decimals; none of nothing.
+fn ratio(part: i64, whole: i64) -> Option<f64> {
+    if whole <= 0 {
+        return None;
+    }
+    // Counts are far below 2^53.
+    let share = part as f64 / whole as f64;
+    Some((share * 10_000.0).round() / 10_000.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn time(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
+    #[test]
+    fn a_part_of_nothing_is_unknown() {
+        assert_eq!(ratio(0, 0), None);
+        assert_eq!(ratio(0, 3), Some(0.0));
+        assert_eq!(ratio(1, 3), Some(0.3333));
+        assert_eq!(ratio(3, 3), Some(1.0));
     }
 
     #[test]
-    fn the_default_is_the_last_day() {
-        let now = time("2026-11-20T12:00:00Z");
+    fn outcomes_of_a_newer_proxy_are_counted_too() {
+        let sums = Sums {
+            requests: 7,
+            complete_requests: 2,
+            refused_requests: 4,
+            ..Sums::default()
+        };
+        let outcome = |outcome, requests| OutcomeRequests { outcome, requests };
         assert_eq!(
-            range(None, None, now).unwrap(),
-            (time("2026-11-19T12:00:00Z"), now)
+            outcomes(&sums),
+            [
+                outcome("refused", 4),
+                outcome("complete", 2),
+                outcome("unspecified", 1)
+            ]
         );
-    }
-
-    #[test]
-    fn a_range_that_ends_before_it_begins_is_refused() {
-        let now = time("2026-11-20T12:00:00Z");
-        assert!(range(Some(now), Some(time("2026-11-20T11:59:59Z")), now).is_err());
-        assert!(range(Some(DateTime::<Utc>::MIN_UTC), None, now).is_err());
-        assert!(range(None, Some(DateTime::<Utc>::MIN_UTC), now).is_err());
     }
 }

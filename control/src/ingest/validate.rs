@@ -8,7 +8,7 @@ use proto::{
 };
 use uuid::Uuid;
 
-use crate::store::usage::NewUsage;
+use crate::store::usage::{Charge, NewUsage};
 
 /// No request has that many tokens or milliseconds, and sums of less cannot
 /// overflow.
@@ -27,7 +27,7 @@ pub enum Unfit {
     Status,
 }
 
-/// The row for an event.
+/// The row for an event, not priced yet.
 ///
 /// What a newer proxy may have added is kept as unknown rather than refused:
 /// usage is never lost for a label. So is an id that is no UUID.
@@ -69,6 +69,9 @@ pub fn validate(event: &UsageEvent) -> Result<NewUsage, Unfit> {
         is_estimate: event.is_estimate,
         session_id: text(&event.session_id),
         agent_id: text(&event.agent_id),
+        bedrock_model: text(&event.bedrock_model),
+        bedrock_region: text(&event.bedrock_region),
+        charge: Charge::default(),
     })
 }
 

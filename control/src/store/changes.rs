@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     Error, Result,
     model_mappings::BedrockApi,
+    prices::PriceProvider,
     schema::{change_log, sync_head, synced_resources},
     users::RoutingStrategy,
 };
@@ -51,10 +52,20 @@ pub struct SyncedResource {
     pub sealed: Option<Vec<u8>>,
     pub sealed_for: Option<Uuid>,
     pub claude_model: Option<String>,
-    /// Of a mapping or of a capability.
+    /// Of a mapping, a capability or a price.
     pub bedrock_model: Option<String>,
     pub bedrock_api: Option<BedrockApi>,
     pub feature: Option<String>,
+    pub provider: Option<PriceProvider>,
+    pub effective_from: Option<DateTime<Utc>>,
+    /// Input, output, cache read, cache write 5 min and 1 h.
+    pub rates: Option<Vec<i64>>,
+    pub long_context_threshold: Option<i64>,
+    pub long_context_rates: Option<Vec<i64>>,
+    pub limit_micro_usd: Option<i64>,
+    pub is_exhausted: Option<bool>,
+    pub period_start: Option<DateTime<Utc>>,
+    pub period_end: Option<DateTime<Utc>>,
 }
 
 #[derive(QueryableByName)]

@@ -23,6 +23,7 @@ diesel::table! {
         routing_strategy -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        monthly_budget_usd -> Nullable<Numeric>,
         active_access_keys -> BigInt,
     }
 }
@@ -122,6 +123,64 @@ diesel::table! {
         agent_id -> Text,
         received_at -> Timestamptz,
         is_estimate -> Bool,
+        bedrock_model -> Text,
+        bedrock_region -> Text,
+        pricing_model_id -> Text,
+        priced -> Bool,
+        estimated_cost_usd -> Numeric,
+        bedrock_cost_usd -> Numeric,
+    }
+}
+
+diesel::table! {
+    prices (id) {
+        id -> Uuid,
+        provider -> Text,
+        region -> Text,
+        model_id -> Text,
+        effective_date -> Date,
+        input_price -> Numeric,
+        output_price -> Numeric,
+        cache_read_price -> Numeric,
+        cache_write_5m_price -> Numeric,
+        cache_write_1h_price -> Numeric,
+        long_context_threshold -> Nullable<BigInt>,
+        long_context_input_price -> Nullable<Numeric>,
+        long_context_output_price -> Nullable<Numeric>,
+        long_context_cache_read_price -> Nullable<Numeric>,
+        long_context_cache_write_5m_price -> Nullable<Numeric>,
+        long_context_cache_write_1h_price -> Nullable<Numeric>,
+        source -> Text,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
+    budgets (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        monthly_budget_usd -> Numeric,
+        period_start -> Timestamptz,
+        period_end -> Timestamptz,
+        spent_usd -> Numeric,
+        is_exhausted -> Bool,
+        spent_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    budget_alerts (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        period_start -> Timestamptz,
+        monthly_budget_usd -> Numeric,
+        threshold -> Integer,
+        spent_usd -> Numeric,
+        crossed_at -> Timestamptz,
+        delivered_at -> Nullable<Timestamptz>,
+        attempts -> Integer,
+        next_attempt_at -> Timestamptz,
     }
 }
 
@@ -162,6 +221,15 @@ diesel::table! {
         bedrock_model -> Nullable<Text>,
         bedrock_api -> Nullable<Text>,
         feature -> Nullable<Text>,
+        provider -> Nullable<Text>,
+        effective_from -> Nullable<Timestamptz>,
+        rates -> Nullable<Array<BigInt>>,
+        long_context_threshold -> Nullable<BigInt>,
+        long_context_rates -> Nullable<Array<BigInt>>,
+        limit_micro_usd -> Nullable<BigInt>,
+        is_exhausted -> Nullable<Bool>,
+        period_start -> Nullable<Timestamptz>,
+        period_end -> Nullable<Timestamptz>,
     }
 }
 
@@ -193,11 +261,7 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(access_keys, bedrock_keys);
+diesel::allow_tables_to_appear_in_same_query!(budget_alerts, users);
+diesel::joinable!(budget_alerts -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(circuits, proxies);
 diesel::joinable!(circuits -> proxies (instance_id));
-
-diesel::allow_columns_to_appear_in_same_group_by_clause!(
-    token_usage::model,
-    token_usage::provider,
-    token_usage::outcome,
-);

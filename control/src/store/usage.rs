@@ -1,24 +1,26 @@
 //! The `token_usage` table: one row per request, one partition per month.
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use diesel::{
     ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper,
+    pg::Pg,
     prelude::*,
-    sql_types::{BigInt, Bool, Date, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    query_builder::{BoxedSqlQuery, SqlQuery},
+    sql_types::{Bool, Date, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Result, schema::token_usage};
-use crate::page::{Cursor, Page};
+use super::{Result, aggregates, schema::token_usage, text_enum};
+use crate::{
+    money::Usd,
+    page::{Cursor, Page},
+};
 
 /// Partitions are made this many months before they are needed.
 const MONTHS_AHEAD: u32 = 3;
-
-/// Clients choose the names of models; a list of them must end somewhere.
-const MAX_SUMS: i64 = 100;
 
 /// An event that is fit to be stored; its fields are the table's columns.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -46,6 +48,40 @@ pub struct NewUsage {
     pub is_estimate: bool,
     pub session_id: String,
     pub agent_id: String,
+    pub bedrock_model: String,
+    pub bedrock_region: String,
+    #[serde(flatten)]
+    pub charge: Charge,
+}
+
+/// What a request costs, and by which price.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Charge {
+    /// The model under which it is priced and summed up.
+    pub pricing_model_id: String,
+    /// False: tokens were used, and there was no price for them.
+    pub priced: bool,
+    pub estimated_cost_usd: Usd,
+    pub input_cost_usd: Usd,
+    pub output_cost_usd: Usd,
+    pub cache_read_cost_usd: Usd,
+    pub cache_write_cost_usd: Usd,
+    /// What the same tokens cost on Bedrock, whoever answered.
+    pub bedrock_cost_usd: Usd,
+    #[serde(flatten)]
+    pub price: Option<Snapshot>,
+}
+
+/// The price that was in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    pub pricing_region: String,
+    pub pricing_effective_date: Option<NaiveDate>,
+    pub pricing_input_price: Usd,
+    pub pricing_output_price: Usd,
+    pub pricing_cache_read_price: Usd,
+    pub pricing_cache_write_5m_price: Usd,
+    pub pricing_cache_write_1h_price: Usd,
 }
 
 /// One request, as it is shown.
@@ -75,6 +111,16 @@ pub struct Usage {
     pub is_estimate: bool,
     pub session_id: String,
     pub agent_id: String,
+    /// What Bedrock was asked for; empty when it was not.
+    pub bedrock_model: String,
+    pub bedrock_region: String,
+    /// The model under which it is priced and summed up.
+    pub pricing_model_id: String,
+    /// False: tokens were used, and there was no price for them.
+    pub priced: bool,
+    pub estimated_cost_usd: Usd,
+    /// What the same tokens cost on Bedrock, whoever answered.
+    pub bedrock_cost_usd: Usd,
 }
 
 /// Which requests to look at.
@@ -84,30 +130,44 @@ pub struct Filter {
     pub to_exclusive: DateTime<Utc>,
     pub user_id: Option<Uuid>,
     pub access_key_id: Option<Uuid>,
+    /// The model under which requests are priced.
+    pub model: Option<String>,
+    pub provider: Option<Answerer>,
 }
 
-/// Sums over the requests that one label names; which label is told by the one
-/// that is present, none for all requests.
-#[derive(Debug, Clone, QueryableByName)]
-pub struct Sums {
-    #[diesel(sql_type = Nullable<Text>)]
-    pub model: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub provider: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub outcome: Option<String>,
-    #[diesel(sql_type = BigInt)]
-    pub requests: i64,
-    #[diesel(sql_type = BigInt)]
-    pub input_tokens: i64,
-    #[diesel(sql_type = BigInt)]
-    pub output_tokens: i64,
-    #[diesel(sql_type = BigInt)]
-    pub cache_read_tokens: i64,
-    #[diesel(sql_type = BigInt)]
-    pub cache_write_5m_tokens: i64,
-    #[diesel(sql_type = BigInt)]
-    pub cache_write_1h_tokens: i64,
+text_enum! {
+    /// Who answered.
+    pub enum Answerer {
+        Plan = "plan",
+        Bedrock = "bedrock",
+        /// No upstream was asked.
+        None = "none",
+    }
+}
+
+impl Filter {
+    /// The condition for rows of `token_usage` under this name. It takes the
+    /// parameters `$1` to `$6` of [`Self::bind`].
+    pub(super) fn matches(table: &str) -> String {
+        format!(
+            "{table}.started_at >= $1 and {table}.started_at < $2
+            and ($3 is null or {table}.user_id = $3)
+            and ($4 is null or {table}.access_key_id = $4)
+            and ($5 is null or {table}.pricing_model_id = $5)
+            and ($6 is null or coalesce({table}.provider, 'none') = $6)"
+        )
+    }
+
+    pub(super) fn bind(&self, statement: String) -> BoxedSqlQuery<'_, Pg, SqlQuery> {
+        diesel::sql_query(statement)
+            .into_boxed()
+            .bind::<Timestamptz, _>(self.from_inclusive)
+            .bind::<Timestamptz, _>(self.to_exclusive)
+            .bind::<Nullable<SqlUuid>, _>(self.user_id)
+            .bind::<Nullable<SqlUuid>, _>(self.access_key_id)
+            .bind::<Nullable<Text>, _>(self.model.as_deref())
+            .bind::<Nullable<Text>, _>(self.provider.map(Answerer::name))
+    }
 }
 
 #[derive(QueryableByName)]
@@ -120,7 +180,8 @@ struct EventId {
 ///
 /// The rows go in in one order, so that two batches with the same events wait
 /// for each other instead of locking each other out. A key that does not exist
-/// becomes null; the others are held until the end of the transaction.
+/// becomes null; the others are held until the end of the transaction. A trigger
+/// adds the new rows to the aggregates.
 pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> Result<Vec<Uuid>> {
     let batch = serde_json::to_string(batch)
         .map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
@@ -137,13 +198,23 @@ pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> R
             event_id, request_id, upstream_request_id, access_key_id, user_id, started_at,
             duration_ms, first_byte_ms, provider, is_fallback, model, upstream_model, outcome,
             status, is_streaming, input_tokens, output_tokens, cache_read_tokens,
-            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id
+            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id,
+            bedrock_model, bedrock_region, pricing_model_id, priced, estimated_cost_usd,
+            input_cost_usd, output_cost_usd, cache_read_cost_usd, cache_write_cost_usd,
+            bedrock_cost_usd, pricing_region, pricing_effective_date, pricing_input_price,
+            pricing_output_price, pricing_cache_read_price, pricing_cache_write_5m_price,
+            pricing_cache_write_1h_price
         )
         select
             event_id, request_id, upstream_request_id, known.id, user_id, started_at,
             duration_ms, first_byte_ms, provider, is_fallback, model, upstream_model, outcome,
             status, is_streaming, input_tokens, output_tokens, cache_read_tokens,
-            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id
+            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id,
+            bedrock_model, bedrock_region, pricing_model_id, priced, estimated_cost_usd,
+            input_cost_usd, output_cost_usd, cache_read_cost_usd, cache_write_cost_usd,
+            bedrock_cost_usd, pricing_region, pricing_effective_date, pricing_input_price,
+            pricing_output_price, pricing_cache_read_price, pricing_cache_write_5m_price,
+            pricing_cache_write_1h_price
         from batch left join known on known.id = batch.access_key_id
         order by started_at, event_id
         on conflict do nothing
@@ -153,42 +224,6 @@ pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> R
     .load(connection)
     .await?;
     Ok(inserted.into_iter().map(|row| row.event_id).collect())
-}
-
-/// Sums over all requests, and by model, by provider and by outcome: of each
-/// label the values with the most requests, `MAX_SUMS` at most.
-pub async fn sums(connection: &mut AsyncPgConnection, filter: &Filter) -> Result<Vec<Sums>> {
-    let sums = diesel::sql_query(
-        "select * from (select
-            row_number() over (
-                partition by grouping(model, provider, outcome)
-                order by count(*) desc, model, provider, outcome
-            ) as place,
-            case when grouping(model) = 0 then model end as model,
-            case when grouping(provider) = 0 then coalesce(provider, 'none') end as provider,
-            case when grouping(outcome) = 0 then outcome end as outcome,
-            count(*) as requests,
-            coalesce(sum(input_tokens), 0)::bigint as input_tokens,
-            coalesce(sum(output_tokens), 0)::bigint as output_tokens,
-            coalesce(sum(cache_read_tokens), 0)::bigint as cache_read_tokens,
-            coalesce(sum(cache_write_5m_tokens), 0)::bigint as cache_write_5m_tokens,
-            coalesce(sum(cache_write_1h_tokens), 0)::bigint as cache_write_1h_tokens
-        from token_usage
-        where started_at >= $1 and started_at < $2
-          and ($3 is null or user_id = $3)
-          and ($4 is null or access_key_id = $4)
-        group by grouping sets ((), (model), (provider), (outcome))) as sums
-        where place <= $5
-        order by place",
-    )
-    .bind::<Timestamptz, _>(filter.from_inclusive)
-    .bind::<Timestamptz, _>(filter.to_exclusive)
-    .bind::<Nullable<SqlUuid>, _>(filter.user_id)
-    .bind::<Nullable<SqlUuid>, _>(filter.access_key_id)
-    .bind::<BigInt, _>(MAX_SUMS)
-    .load(connection)
-    .await?;
-    Ok(sums)
 }
 
 /// Newest first.
@@ -207,6 +242,14 @@ pub async fn list(
     if let Some(access_key_id) = filter.access_key_id {
         query = query.filter(token_usage::access_key_id.eq(access_key_id));
     }
+    if let Some(model) = &filter.model {
+        query = query.filter(token_usage::pricing_model_id.eq(model));
+    }
+    query = match filter.provider {
+        None => query,
+        Some(Answerer::None) => query.filter(token_usage::provider.is_null()),
+        Some(provider) => query.filter(token_usage::provider.eq(provider.name())),
+    };
     if let Some(Cursor { at, id }) = page.after {
         query = query.filter(
             token_usage::started_at.lt(at).or(token_usage::started_at
@@ -282,10 +325,16 @@ pub async fn drop_old(
             dropped.push(name);
         }
     }
-    diesel::sql_query("delete from token_usage_default where started_at < $1")
+    let deleted = diesel::sql_query("delete from token_usage_default where started_at < $1")
         .bind::<Timestamptz, _>(oldest)
         .execute(connection)
         .await?;
+    let rows_from = match dropped.iter().filter_map(|name| month_of(name)).max() {
+        Some(month) => month.checked_add_months(Months::new(1)),
+        None => None,
+    };
+    let rows_from = rows_from.map(|day| day.and_time(NaiveTime::MIN).and_utc());
+    aggregates::dropped_before(connection, rows_from.max((deleted > 0).then_some(oldest))).await?;
     Ok(dropped)
 }
 

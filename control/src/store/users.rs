@@ -15,7 +15,10 @@ use super::{
     schema::{live_users, users},
     text_enum,
 };
-use crate::page::{Cursor, Page};
+use crate::{
+    money::Usd,
+    page::{Cursor, Page},
+};
 
 text_enum! {
     /// Whether a user may use access keys. Deleted users are not shown at all.
@@ -46,6 +49,8 @@ pub struct User {
     pub routing_strategy: RoutingStrategy,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// What may be spent on Bedrock in a month; null: no limit.
+    pub monthly_budget_usd: Option<Usd>,
     /// Keys that work or would work if the user were active.
     pub active_access_keys: i64,
 }

@@ -18,9 +18,11 @@ const SNAPSHOTS: &str = "control_snapshots_total";
 const PROXIES_CONNECTED: &str = "control_proxies_connected";
 const PROXIES_BEHIND: &str = "control_proxies_behind";
 const INGEST_EVENTS: &str = "control_ingest_events_total";
+const INGEST_UNPRICED: &str = "control_ingest_unpriced_total";
 const INGEST_DURATION: &str = "control_ingest_duration_seconds";
 const LESSONS: &str = "control_lessons_total";
 const CIRCUITS_IGNORED: &str = "control_circuits_ignored_total";
+const ALERTS: &str = "control_budget_alerts_total";
 const HTTP_REQUESTS: &str = "control_http_requests_total";
 const HTTP_DURATION: &str = "control_http_request_duration_seconds";
 const LOGINS: &str = "control_logins_total";
@@ -68,6 +70,11 @@ pub(super) fn describe() {
         Unit::Count,
         "Usage events by result: new, duplicate, rejected"
     );
+    describe_counter!(
+        INGEST_UNPRICED,
+        Unit::Count,
+        "New usage events with tokens for which there is no price"
+    );
     describe_histogram!(
         INGEST_DURATION,
         Unit::Seconds,
@@ -82,6 +89,11 @@ pub(super) fn describe() {
         CIRCUITS_IGNORED,
         Unit::Count,
         "Circuits in reports that could not be used or were too many"
+    );
+    describe_counter!(
+        ALERTS,
+        Unit::Count,
+        "Attempts to tell the webhook of a budget by result: delivered, failed, given_up"
     );
     describe_counter!(
         HTTP_REQUESTS,
@@ -144,11 +156,16 @@ pub fn proxies(connected: usize, behind: usize) {
     gauge!(PROXIES_BEHIND).set(behind as f64);
 }
 
-pub fn ingested(new: u64, duplicate: u64, rejected: u64, duration: Duration) {
+pub fn ingested(new: u64, duplicate: u64, rejected: u64, unpriced: u64, duration: Duration) {
     counter!(INGEST_EVENTS, "result" => "new").increment(new);
     counter!(INGEST_EVENTS, "result" => "duplicate").increment(duplicate);
     counter!(INGEST_EVENTS, "result" => "rejected").increment(rejected);
+    counter!(INGEST_UNPRICED).increment(unpriced);
     histogram!(INGEST_DURATION).record(duration);
+}
+
+pub fn alert(result: &'static str) {
+    counter!(ALERTS, "result" => result).increment(1);
 }
 
 pub fn lessons(new: u64, known: u64, ignored: u64) {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::support::{
     TestApp, answer, http_client,
-    proxy::{self, Config, Copy},
+    proxy::{self, Config, Copy, START},
 };
 
 /// A proxy that reports.
@@ -414,7 +414,7 @@ async fn circuits_are_no_change_for_proxies() {
     proxy.report(Some(vec![open(&key, minutes(5))])).await;
     proxy.report(Some(vec![])).await;
     let head = app.get("/admin/proxies").await.body["head"]["revision"].clone();
-    assert_eq!(head, 2, "the user and the key");
+    assert_eq!(head, START + 2, "the user and the key");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use crate::support::{
     TestApp, eventually, http_client,
-    proxy::{self, Copy, Push, event},
+    proxy::{self, Copy, Push, START, event},
     settings,
 };
 
@@ -92,7 +92,7 @@ async fn control_says_that_the_database_is_away_and_comes_back_with_it() {
     cutter.up();
     until_ready_is(&app, 200).await;
     copy.watch().await;
-    copy.reach(2).await;
+    copy.reach(START + 2).await;
     assert!(!copy.has(&user));
     let mut push = Push::open(app.running.grpc_addr).await;
     push.deliver(batch).await.unwrap();

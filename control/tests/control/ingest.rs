@@ -40,8 +40,8 @@ async fn an_acknowledged_event_is_a_row_with_every_field() {
     let mut push = Push::open(app.running.grpc_addr).await;
     assert_eq!(push.deliver(vec![event.clone()]).await.unwrap(), []);
 
-    let usage = app.get("/admin/usage").await;
-    let row = &usage.body["recent"][0];
+    let usage = app.get("/admin/usage/requests").await;
+    let row = &usage.body["items"][0];
     let expected = json!({
         "event_id": Uuid::from_slice(&event.event_id).unwrap(),
         "request_id": "req_1",
@@ -66,6 +66,12 @@ async fn an_acknowledged_event_is_a_row_with_every_field() {
         "is_estimate": true,
         "session_id": "session",
         "agent_id": "agent",
+        "bedrock_model": "",
+        "bedrock_region": "",
+        "pricing_model_id": "claude-sonnet-4-5",
+        "priced": true,
+        "estimated_cost_usd": "0.063933",
+        "bedrock_cost_usd": "0.063933",
     });
     assert_eq!(*row, expected);
     let started_at = row["started_at"].as_str().unwrap();
@@ -101,8 +107,8 @@ async fn a_logged_line_says_whether_its_tokens_are_final() {
     });
     let mut push = Push::open(app.running.grpc_addr).await;
     assert_eq!(push.deliver(events.to_vec()).await.unwrap(), []);
-    let usage = app.get("/admin/usage").await;
-    for row in usage.body["recent"].as_array().unwrap() {
+    let usage = app.get("/admin/usage/requests").await;
+    for row in usage.body["items"].as_array().unwrap() {
         assert_eq!(row["is_estimate"], row["request_id"] == "estimated");
     }
     assert_eq!(rows(&app).await, 2);
@@ -193,7 +199,10 @@ async fn usage_of_a_key_that_is_gone_is_kept_without_it() {
     assert_eq!(push.deliver(batch).await.unwrap(), []);
     let usage = app.get(&format!("/admin/usage?user_id={user}")).await;
     assert_eq!(usage.body["totals"]["requests"], 1);
-    assert_eq!(usage.body["recent"][0]["access_key_id"], json!(null));
+    let listed = app
+        .get(&format!("/admin/usage/requests?user_id={user}"))
+        .await;
+    assert_eq!(listed.body["items"][0]["access_key_id"], json!(null));
     assert_eq!(rows(&app).await, 2);
 }
 
@@ -264,9 +273,22 @@ async fn texts_of_any_kind_and_length_are_stored() {
         session_id: "\0".to_owned(),
         ..event()
     };
-    assert_eq!(push.deliver(vec![event]).await.unwrap(), []);
-    let usage = app.get("/admin/usage").await;
-    let row = &usage.body["recent"][0];
+    // Under which it is summed up, too, and not to be compressed.
+    let mut random = rand::rngs::StdRng::seed_from_u64(1);
+    let unheard_of = UsageEvent {
+        upstream_model: (0..20_000)
+            .map(|_| random.random_range('a'..='z'))
+            .collect(),
+        started_at: Some(proto::line::timestamp(
+            chrono::Utc::now() - chrono::TimeDelta::hours(1),
+        )),
+        ..proxy::event()
+    };
+    assert_eq!(push.deliver(vec![event, unheard_of]).await.unwrap(), []);
+    let report = app.get("/admin/usage").await.body;
+    assert_eq!(report["total_requests"], 2);
+    let usage = app.get("/admin/usage/requests").await;
+    let row = &usage.body["items"][0];
     assert_eq!(row["model"], model.replace('\0', "\u{fffd}"));
 }
 

@@ -7,7 +7,10 @@ use control::store::{Store, changes};
 use proto::sync::watch_response::Event;
 use serde_json::json;
 
-use crate::support::{TestApp, proxy::Copy};
+use crate::support::{
+    TestApp,
+    proxy::{Copy, START, START_IN_SQL},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_key_is_revoked_and_leaves_the_proxies() {
@@ -73,6 +76,15 @@ async fn old_changes_are_forgotten_but_not_the_newest() {
 
     let store = Store::new(app.database.url().parse().unwrap()).unwrap();
     let mut connection = store.connection().await.unwrap();
+    let row = app
+        .sql()
+        .await
+        .query_one(
+            "select count(*) from change_log where revision <= $1",
+            &[&START_IN_SQL],
+        )
+        .await;
+    let written: usize = row.unwrap().get::<_, i64>(0).try_into().unwrap();
     let week_ago = Utc::now() - TimeDelta::days(7);
     assert_eq!(
         changes::compact(&mut connection, week_ago, 0)
@@ -82,7 +94,10 @@ async fn old_changes_are_forgotten_but_not_the_newest() {
     );
     app.sql()
         .await
-        .batch_execute("update change_log set at = now() - interval '8 days' where revision <= 8")
+        .execute(
+            "update change_log set at = now() - interval '8 days' where revision <= $1",
+            &[&(START_IN_SQL + 8)],
+        )
         .await
         .unwrap();
     assert_eq!(
@@ -95,10 +110,13 @@ async fn old_changes_are_forgotten_but_not_the_newest() {
         changes::compact(&mut connection, week_ago, 5)
             .await
             .unwrap(),
-        5
+        written + 5
     );
     let head = changes::head(&mut connection).await.unwrap();
-    assert_eq!((head.revision, head.floor), (10, 5));
+    assert_eq!(
+        (head.revision, head.floor),
+        (START_IN_SQL + 10, START_IN_SQL + 5)
+    );
     assert_eq!(
         changes::compact(&mut connection, week_ago, 0)
             .await
@@ -106,11 +124,11 @@ async fn old_changes_are_forgotten_but_not_the_newest() {
         3
     );
 
-    copy.position.as_mut().unwrap().revision = 8;
+    copy.position.as_mut().unwrap().revision = START + 8;
     copy.watch().await;
     let event = copy.receive().await.unwrap();
     assert!(matches!(event, Some(Event::Delta(_))), "{event:?}");
-    copy.position.as_mut().unwrap().revision = 7;
+    copy.position.as_mut().unwrap().revision = START + 7;
     copy.watch().await;
     let event = copy.receive().await.unwrap();
     assert!(matches!(event, Some(Event::Snapshot(_))), "{event:?}");

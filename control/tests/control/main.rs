@@ -8,9 +8,11 @@
 )]
 
 mod access_keys;
+mod alerts;
 mod authorisation;
 mod aws;
 mod bedrock_keys;
+mod budgets;
 mod circuits;
 mod database_away;
 mod database_tls;
@@ -21,6 +23,7 @@ mod migrate;
 mod models;
 mod openapi;
 mod partitions;
+mod pricing;
 mod proxies;
 mod settings;
 mod support;

@@ -11,6 +11,7 @@ use crate::support::{
 };
 
 const BEDROCK_DOWN: &str = include_str!("../../migrations/2026-11-20-100000_bedrock/down.sql");
+const COSTS_DOWN: &str = include_str!("../../migrations/2026-11-27-000000_costs/down.sql");
 const FAILOVER_DOWN: &str = include_str!("../../migrations/2026-11-20-200000_failover/down.sql");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,6 +132,7 @@ async fn a_database_without_bedrock_is_brought_to_this_version() {
     let url = database.url().parse().unwrap();
     migrate(&url).await.unwrap();
     let client = sql(database.url()).await;
+    client.batch_execute(COSTS_DOWN).await.unwrap();
     client.batch_execute(FAILOVER_DOWN).await.unwrap();
     client.batch_execute(BEDROCK_DOWN).await.unwrap();
     client
@@ -204,8 +206,8 @@ async fn a_database_without_failover_is_brought_to_this_version() {
     assert!(matches!(first, Event::Heartbeat(_)), "{first:?}");
 
     let app = TestApp::signed_in(running, database).await;
-    let usage = app.get("/admin/usage").await;
-    assert_eq!(usage.body["recent"][0]["is_estimate"], false);
+    let usage = app.get("/admin/usage/requests").await;
+    assert_eq!(usage.body["items"][0]["is_estimate"], false);
     let path = format!("/admin/access-keys/{key_id}/circuit/reset");
     let reset = app.post(&path, serde_json::Value::Null).await;
     assert_eq!(reset.status, 204);

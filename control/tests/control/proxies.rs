@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::support::{
     TestApp, http_client,
-    proxy::{self, Copy},
+    proxy::{self, Copy, START},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,7 +13,7 @@ async fn reports_tell_where_a_change_is_in_force() {
     let app = TestApp::start().await;
     let empty = app.get("/admin/proxies").await.body;
     assert_eq!(empty["items"], json!([]));
-    assert_eq!(empty["summary"]["text"], "revision 0 in force on 0 of 0");
+    assert_eq!(empty["summary"]["text"], "revision 1 in force on 0 of 0");
 
     let user = app.user("Ada").await;
     let mut copy = Copy::new(app.running.grpc_addr).await;
@@ -44,8 +44,8 @@ async fn reports_tell_where_a_change_is_in_force() {
     client.report(current.clone()).await.unwrap();
 
     let list = app.get("/admin/proxies").await.body;
-    assert_eq!(list["head"]["revision"], 1);
-    assert_eq!(list["summary"]["text"], "revision 1 in force on 1 of 2");
+    assert_eq!(list["head"]["revision"], START + 1);
+    assert_eq!(list["summary"]["text"], "revision 2 in force on 1 of 2");
     let first = &list["items"][0];
     assert_eq!(
         first["instance_id"],
@@ -53,7 +53,7 @@ async fn reports_tell_where_a_change_is_in_force() {
     );
     assert_eq!(first["version"], "1.2.3");
     assert_eq!(first["address"], "127.0.0.1");
-    assert_eq!(first["applied_revision"], 1);
+    assert_eq!(first["applied_revision"], START + 1);
     assert_eq!(first["is_connected"], true);
     assert_eq!(first["is_behind"], false);
     assert_eq!(first["revisions_behind"], 0);
@@ -69,9 +69,9 @@ async fn reports_tell_where_a_change_is_in_force() {
     // A change makes both stale until they report again; the newest report wins.
     app.user("Grace").await;
     let list = app.get("/admin/proxies").await.body;
-    assert_eq!(list["summary"]["text"], "revision 2 in force on 0 of 2");
+    assert_eq!(list["summary"]["text"], "revision 3 in force on 0 of 2");
     assert_eq!(list["items"][0]["revisions_behind"], 1);
-    copy.reach(2).await;
+    copy.reach(START + 2).await;
     let node = starting.node;
     let applied = copy.position.clone();
     for report in [
@@ -85,7 +85,7 @@ async fn reports_tell_where_a_change_is_in_force() {
         client.report(report).await.unwrap();
     }
     let list = app.get("/admin/proxies").await.body;
-    assert_eq!(list["summary"]["text"], "revision 2 in force on 2 of 2");
+    assert_eq!(list["summary"]["text"], "revision 3 in force on 2 of 2");
     assert_eq!(list["items"][1]["rejected"], json!([]));
 }
 

@@ -6,10 +6,12 @@ pub mod proxy;
 use std::time::Duration;
 
 use aws::Aws;
+use chrono_tz::Tz;
 use control::{
     app::{App, Running},
     settings::{
-        Admin, Bedrock, Database as DatabaseSettings, Listeners, Pace, Sealing, Settings, Sync,
+        Admin, Bedrock, Calendar, Database as DatabaseSettings, Listeners, Money, Pace, Sealing,
+        Settings, Sync, Webhook,
     },
 };
 use reqwest::{Method, StatusCode, header};
@@ -83,6 +85,11 @@ pub fn settings(url: &str) -> Settings {
             // Nobody listens there.
             bedrock_endpoint: Some("http://127.0.0.1:1".to_owned()),
         },
+        money: Money {
+            model_pricing: None,
+            calendar: Calendar { timezone: Tz::UTC },
+        },
+        webhook: Webhook::default(),
         usage_retention_days: 400,
         pace: Pace::default(),
         aws: Aws::default(),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::support::{
     HASHER_SECRET, TestApp, eventually,
-    proxy::{self, Copy},
+    proxy::{self, Copy, START, START_IN_SQL},
     spawn,
 };
 
@@ -27,7 +27,7 @@ async fn a_proxy_that_holds_nothing_is_given_everything() {
         panic!("no snapshot");
     };
     assert!(snapshot.complete);
-    assert_eq!(copy.position.as_ref().unwrap().revision, 2);
+    assert_eq!(copy.position.as_ref().unwrap().revision, START + 2);
 
     let key_id = key["id"].as_str().unwrap().to_owned();
     let resource = &copy.resources[&(Kind::AccessKey.into(), key_id)];
@@ -49,7 +49,7 @@ async fn an_empty_configuration_is_a_complete_snapshot_too() {
     copy.watch().await;
     copy.advance().await;
     assert_eq!(copy.made(), 0);
-    assert_eq!(copy.position.unwrap().revision, 0);
+    assert_eq!(copy.position.unwrap().revision, START);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,10 @@ async fn a_change_arrives_as_a_delta_without_a_heartbeat_being_due() {
     let Event::Delta(delta) = copy.advance().await else {
         panic!("no delta");
     };
-    assert_eq!((delta.from_exclusive, delta.to_inclusive), (0, 1));
+    assert_eq!(
+        (delta.from_exclusive, delta.to_inclusive),
+        (START, START + 1)
+    );
     assert!(copy.has(&user));
 }
 
@@ -85,7 +88,10 @@ async fn a_proxy_that_comes_back_is_told_what_it_missed() {
         panic!("no delta");
     };
     // Three changes of two resources; the key is not there any more.
-    assert_eq!((delta.from_exclusive, delta.to_inclusive), (1, 4));
+    assert_eq!(
+        (delta.from_exclusive, delta.to_inclusive),
+        (START + 1, START + 4)
+    );
     assert_eq!(delta.upserted.len(), 1);
     assert_eq!(delta.removed.len(), 1);
     assert_eq!(delta.removed[0].id, key_id);
@@ -136,9 +142,12 @@ async fn positions_that_cannot_be_continued_lead_to_a_snapshot() {
     let here = copy.position.clone().unwrap();
 
     let sql = app.sql().await;
-    sql.batch_execute("delete from change_log where revision <= 3; update sync_head set floor = 3")
-        .await
-        .unwrap();
+    let floor = START + 3;
+    sql.batch_execute(&format!(
+        "delete from change_log where revision <= {floor}; update sync_head set floor = {floor}"
+    ))
+    .await
+    .unwrap();
 
     let position = |revision| Position {
         revision,
@@ -149,10 +158,10 @@ async fn positions_that_cannot_be_continued_lead_to_a_snapshot() {
         ..here.clone()
     };
     for (from, expected) in [
-        (position(2), "snapshot"),
-        (position(3), "delta"),
-        (position(5), "heartbeat"),
-        (position(6), "snapshot"),
+        (position(START + 2), "snapshot"),
+        (position(START + 3), "delta"),
+        (position(START + 5), "heartbeat"),
+        (position(START + 6), "snapshot"),
         (position(u64::MAX), "snapshot"),
         (of_epoch(&Uuid::new_v4().to_string()), "snapshot"),
         (of_epoch("nonsense"), "snapshot"),
@@ -164,6 +173,7 @@ async fn positions_that_cannot_be_continued_lead_to_a_snapshot() {
             Event::Snapshot(_) => "snapshot",
             Event::Delta(_) => "delta",
             Event::Heartbeat(_) => "heartbeat",
+            Event::Spending(_) => "spending",
         };
         assert_eq!(kind, expected, "{from:?}");
     }
@@ -217,7 +227,7 @@ async fn a_large_snapshot_comes_in_parts_and_only_the_last_is_complete() {
             panic!("no snapshot: {event:?}");
         };
         parts += 1;
-        assert_eq!(part.at.as_ref().unwrap().revision, 1);
+        assert_eq!(part.at.as_ref().unwrap().revision, START + 1);
         assert!(prost::Message::encoded_len(part) <= 1 << 20);
         let is_whole = part.complete;
         assert_eq!(copy.apply(&event), is_whole);
@@ -229,7 +239,7 @@ async fn a_large_snapshot_comes_in_parts_and_only_the_last_is_complete() {
     assert_eq!(copy.made(), 12_001);
 
     // A proxy that missed as much is not given it as one message.
-    copy.position.as_mut().unwrap().revision = 0;
+    copy.position.as_mut().unwrap().revision = START;
     copy.watch().await;
     let event = copy.receive().await.unwrap();
     assert!(matches!(event, Some(Event::Snapshot(_))));
@@ -250,7 +260,7 @@ async fn a_transaction_that_is_rolled_back_is_no_change() {
     .unwrap();
     let event = copy.advance().await;
     assert!(matches!(event, Event::Heartbeat(_)), "{event:?}");
-    assert_eq!(copy.position.unwrap().revision, 0);
+    assert_eq!(copy.position.unwrap().revision, START);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,7 +285,7 @@ async fn a_transaction_is_one_revision_whatever_it_changes() {
     .await
     .unwrap();
     copy.advance().await;
-    assert_eq!(copy.position.as_ref().unwrap().revision, 1);
+    assert_eq!(copy.position.as_ref().unwrap().revision, START + 1);
     assert_eq!(copy.made(), 1);
 
     // The next transaction of the same session takes the next one.
@@ -283,7 +293,7 @@ async fn a_transaction_is_one_revision_whatever_it_changes() {
         .await
         .unwrap();
     copy.advance().await;
-    assert_eq!(copy.position.as_ref().unwrap().revision, 2);
+    assert_eq!(copy.position.as_ref().unwrap().revision, START + 2);
     assert_eq!(copy.made(), 0);
 }
 
@@ -298,7 +308,7 @@ async fn what_proxies_do_not_see_is_no_change() {
     .await;
     let sql = app.sql().await;
     let row = sql.query_one("select revision from sync_head", &[]).await;
-    assert_eq!(row.unwrap().get::<_, i64>(0), 1);
+    assert_eq!(row.unwrap().get::<_, i64>(0), START_IN_SQL + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -325,7 +335,7 @@ async fn a_hard_delete_takes_user_and_keys_away() {
         .batch_execute("delete from users")
         .await
         .unwrap();
-    copy.reach(3).await;
+    copy.reach(START + 3).await;
     assert_eq!(copy.made(), 0);
 }
 
@@ -402,6 +412,7 @@ async fn a_caller_without_a_name_is_refused() {
         let request = proto::sync::WatchRequest {
             node,
             resume_from: None,
+            takes_spending: false,
         };
         let status = client.watch(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);

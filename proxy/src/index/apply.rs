@@ -10,14 +10,16 @@ use std::sync::Arc;
 
 use proto::{
     access_key::KeyHash,
-    line, region,
+    line,
+    price::PriceList,
+    region,
     sync::{
-        self, BedrockApi, Delta, Kind, Position, Rejection, Resource, ResourceName,
-        RoutingStrategy, Snapshot, resource,
+        self, BedrockApi, Delta, Kind, Position, Price, Provider, Rejection, Resource,
+        ResourceName, RoutingStrategy, Snapshot, resource,
     },
 };
 
-use super::{AccessKey, BedrockKey, Entry, Held, Index, ModelMapping, Name, Scope, User};
+use super::{AccessKey, BedrockKey, Budget, Entry, Held, Index, ModelMapping, Name, Scope, User};
 use crate::upstream::bedrock::feature::{Feature, Unknown};
 
 /// The parts of a snapshot that have arrived. In force only when complete.
@@ -63,6 +65,10 @@ enum Nonsense {
     BedrockApi(i32),
     #[error("no region, model or feature")]
     ModelCapability,
+    #[error("no provider, region, model or rates")]
+    Price,
+    #[error("the period has no start or no end")]
+    Period,
 }
 
 impl Staging {
@@ -83,7 +89,13 @@ impl Staging {
         for resource in part.resources {
             index.upsert(resource);
         }
-        Ok(if part.complete { self.0.take() } else { None })
+        if !part.complete {
+            return Ok(None);
+        }
+        if let Some(index) = &mut self.0 {
+            index.list_prices();
+        }
+        Ok(self.0.take())
     }
 }
 
@@ -112,7 +124,16 @@ impl Index {
         for resource in delta.upserted {
             next.upsert(resource);
         }
+        if !next.prices.ptr_eq(&self.prices) {
+            next.list_prices();
+        }
         Ok(next)
+    }
+
+    /// Makes the list of the prices that are there.
+    fn list_prices(&mut self) {
+        let prices = self.prices.values().map(|price| Price::clone(price));
+        self.price_list = Arc::new(PriceList::new(prices));
     }
 
     fn upsert(&mut self, resource: Resource) {
@@ -173,6 +194,14 @@ impl Index {
                 features.insert(name.1.clone(), feature);
                 Entry::ModelCapability(scope)
             }
+            Understood::Price(price) => {
+                self.prices.insert(name.1.clone(), Arc::new(price));
+                Entry::Price
+            }
+            Understood::Budget(user_id, budget) => {
+                self.budgets.insert(user_id.clone(), budget);
+                Entry::Budget(user_id)
+            }
         };
         let entry = Some(entry);
         self.hold(name, Held { version, entry });
@@ -221,6 +250,12 @@ impl Index {
                     }
                 }
             }
+            Entry::Price => {
+                self.prices.remove(id);
+            }
+            Entry::Budget(of) => {
+                self.budgets.remove(&of);
+            }
             Entry::AccessKey(_) | Entry::BedrockKey(_) | Entry::ModelMapping(_) => {}
         }
     }
@@ -233,6 +268,8 @@ enum Understood {
     BedrockKey(BedrockKey),
     ModelMapping(ModelMapping),
     ModelCapability(Scope, Feature),
+    Price(Price),
+    Budget(Arc<str>, Budget),
 }
 
 fn name(wire: &ResourceName) -> Name {
@@ -257,6 +294,8 @@ fn understand(
         (Kind::BedrockKey, Some(Spec::BedrockKey(key))) => bedrock_key(&name.id, version, key),
         (Kind::ModelMapping, Some(Spec::ModelMapping(mapping))) => model_mapping(&name.id, mapping),
         (Kind::ModelCapability, Some(Spec::ModelCapability(it))) => model_capability(&it),
+        (Kind::Price, Some(Spec::Price(it))) => price(it),
+        (Kind::Budget, Some(Spec::Budget(it))) => budget(&it),
         _ => Err(Nonsense::Spec),
     }
 }
@@ -317,6 +356,33 @@ fn model_capability(it: &sync::ModelCapability) -> Result<Understood, Nonsense> 
         .parse()
         .map_err(|Unknown| Nonsense::ModelCapability)?;
     Ok(Understood::ModelCapability(scope, feature))
+}
+
+fn price(price: Price) -> Result<Understood, Nonsense> {
+    let is_known = Provider::try_from(price.provider).is_ok();
+    if !is_known || price.region.is_empty() || price.model_id.is_empty() || price.rates.is_none() {
+        return Err(Nonsense::Price);
+    }
+    Ok(Understood::Price(price))
+}
+
+fn budget(budget: &sync::Budget) -> Result<Understood, Nonsense> {
+    if budget.user_id.is_empty() {
+        return Err(Nonsense::UserId);
+    }
+    let time = |it: &Option<_>| it.as_ref().and_then(line::time);
+    let period_start = time(&budget.period_start).ok_or(Nonsense::Period)?;
+    let period_end = time(&budget.period_end).ok_or(Nonsense::Period)?;
+    let understood = Budget {
+        limit: budget.limit_micro_usd,
+        is_exhausted: budget.is_exhausted,
+        period_start,
+        period_end,
+    };
+    Ok(Understood::Budget(
+        budget.user_id.as_str().into(),
+        understood,
+    ))
 }
 
 fn access_key(id: &str, key: &sync::AccessKey) -> Result<Understood, Nonsense> {

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::inspect::Asked;
 use crate::{
+    budget::budgets::{Budgets, Hold},
     endpoint::Endpoint,
     error::{Error, Kind},
     index::AccessKey,
@@ -49,6 +50,7 @@ const MAX_CHARS: usize = 256;
 #[derive(Debug)]
 pub struct Journal {
     pub outbox: Arc<Outbox>,
+    pub budgets: Arc<Budgets>,
     pub log: Log,
     pub metrics: Metrics,
     /// Set when the time to finish is over: from then on it is this process that
@@ -78,6 +80,10 @@ pub struct Record {
     route: String,
     /// Of the plan's, whose answer this is: told when it breaks off.
     permit: Option<Permit>,
+    hold: Option<Hold>,
+    /// What Bedrock was asked for, and where; empty when it was not.
+    bedrock_model: String,
+    bedrock_region: String,
     upstream_request_id: String,
     status: u16,
     first_byte: Option<Duration>,
@@ -90,12 +96,14 @@ pub struct Record {
 impl Journal {
     pub fn new(
         outbox: Arc<Outbox>,
+        budgets: Arc<Budgets>,
         log: Log,
         metrics: Metrics,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             outbox,
+            budgets,
             log,
             metrics,
             stopping,
@@ -127,6 +135,9 @@ impl Record {
             provider: None,
             route: String::new(),
             permit: None,
+            hold: None,
+            bedrock_model: String::new(),
+            bedrock_region: String::new(),
             upstream_request_id: String::new(),
             status: 0,
             first_byte: None,
@@ -173,6 +184,11 @@ impl Record {
 
     pub fn goes_to(&mut self, provider: Provider) {
         self.provider = Some(provider);
+        if provider != Provider::Bedrock {
+            self.hold = None;
+            self.bedrock_model.clear();
+            self.bedrock_region.clear();
+        }
     }
 
     /// A provider has said this, or was not asked for this reason.
@@ -237,6 +253,18 @@ impl Record {
             cut(model);
         }
         self.reading = reading;
+    }
+
+    /// Bedrock is asked for this model, in this region.
+    pub fn calls(&mut self, bedrock_model: &str, bedrock_region: &str) {
+        bedrock_model.clone_into(&mut self.bedrock_model);
+        cut(&mut self.bedrock_model);
+        bedrock_region.clone_into(&mut self.bedrock_region);
+    }
+
+    /// Its place in the user's budget, until it ends.
+    pub fn holds(&mut self, hold: Option<Hold>) {
+        self.hold = hold;
     }
 
     /// What an answer states that is held.
@@ -318,6 +346,8 @@ impl Record {
             route: self.route.as_str().into(),
             model: self.asked.model.as_str().into(),
             upstream_model: self.reading.model.as_deref().unwrap_or_default().into(),
+            bedrock_model: self.bedrock_model.as_str().into(),
+            bedrock_region: self.bedrock_region.as_str().into(),
             outcome: outcome.label().into(),
             status: self.status.into(),
             is_streaming: self.asked.is_streaming,
@@ -351,9 +381,13 @@ impl Drop for Record {
         if let Some(first_byte) = self.first_byte {
             metrics.first_byte_seconds.record(first_byte);
         }
+        let hold = self.hold.take();
         let line = self.line(outcome);
         self.journal.log.request(&line);
         if let Some(event) = line.event() {
+            if let Some(hold) = hold {
+                hold.settle(&event, self.started_at);
+            }
             self.journal.keep(event);
         }
     }
@@ -363,6 +397,7 @@ impl Journal {
     fn keep(&self, event: UsageEvent) {
         if let Err(full @ Full(_)) = self.outbox.push(event) {
             self.metrics.usage_dropped_total.increment(1);
+            self.budgets.settled(&full.0.event_id);
             tracing::error!(
                 request_id = full.0.request_id,
                 "{full}: control does not take usage"

@@ -57,6 +57,20 @@ pub struct Permit {
     number: Number,
 }
 
+impl Kept {
+    /// As a report carries it; none when it is closed.
+    fn reported(&self, id: &str, now: DateTime<Utc>) -> Option<sync::Circuit> {
+        let (state, opening) = self.circuit.state.reported(now)?;
+        Some(sync::Circuit {
+            access_key_id: id.to_owned(),
+            state: state.into(),
+            cause: opening.cause.into(),
+            opened_at: Some(timestamp(opening.at)),
+            open_until: Some(timestamp(opening.until)),
+        })
+    }
+}
+
 impl Circuits {
     /// A circuit is of use only with somebody else to ask: with a credential for
     /// Bedrock, or when the process `uses_role`.
@@ -137,6 +151,12 @@ impl Circuits {
         has_choice.then_some(access_key)
     }
 
+    /// The circuit of an access key, unless it is closed.
+    pub fn of(&self, access_key: &AccessKey, now: DateTime<Utc>) -> Option<sync::Circuit> {
+        let kept = self.kept.get(&access_key.id)?;
+        kept.reported(&access_key.id, now)
+    }
+
     /// Those that are not closed, for a report; the ones opened last, if they are
     /// too many.
     pub fn reported(&self, now: DateTime<Utc>) -> Vec<sync::Circuit> {
@@ -144,20 +164,15 @@ impl Circuits {
             .kept
             .iter()
             .filter_map(|kept| {
-                let (state, opening) = kept.circuit.state.reported(now)?;
-                Some((*opening, state, kept.key().clone()))
+                let (_, opening) = kept.circuit.state.reported(now)?;
+                Some((opening.at, kept.reported(kept.key(), now)?))
             })
             .collect();
-        open.sort_unstable_by(|a, b| (b.0.at, &a.2).cmp(&(a.0.at, &b.2)));
-        open.truncate(MAX_REPORTED);
-        let circuits = open.into_iter().map(|(opening, state, id)| sync::Circuit {
-            access_key_id: id.to_string(),
-            state: state.into(),
-            cause: opening.cause.into(),
-            opened_at: Some(timestamp(opening.at)),
-            open_until: Some(timestamp(opening.until)),
+        open.sort_unstable_by(|(at_a, a), (at_b, b)| {
+            (at_b, &a.access_key_id).cmp(&(at_a, &b.access_key_id))
         });
-        circuits.collect()
+        open.truncate(MAX_REPORTED);
+        open.into_iter().map(|(_, circuit)| circuit).collect()
     }
 
     /// How many are open, and how many half open.

@@ -127,6 +127,7 @@ fn is_passing(kind: Kind) -> bool {
             | Kind::BedrockInternal
             | Kind::BedrockTimeout
             | Kind::SealedBedrockKey
+            | Kind::BudgetReserved
             | Kind::Connect
             | Kind::FirstByteTimeout
             | Kind::UpstreamBroken

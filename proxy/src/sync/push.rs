@@ -144,11 +144,16 @@ fn acknowledged(sync: &Sync, ack: &Ack) -> Result<(), End> {
             "control rejected a usage event for good; it is in the log only"
         );
     }
-    if sync.outbox().acknowledge(ack.sequence) {
-        Ok(())
-    } else {
-        Err(End::UnknownBatch(ack.sequence))
+    let settled = sync.outbox().acknowledge(ack.sequence);
+    // First what was counted, then what no longer waits for it: never too little.
+    sync.budgets.counted(&ack.spent);
+    for event in settled.iter().flat_map(|batch| &batch.events) {
+        sync.budgets.settled(&event.event_id);
     }
+    if settled.is_empty() {
+        return Err(End::UnknownBatch(ack.sequence));
+    }
+    Ok(())
 }
 
 fn pause_duration(pause: &proto::sync::Pause) -> Duration {

@@ -43,8 +43,6 @@ enum End {
     Gap(#[from] Gap),
     #[error("the state has drifted from control's at revision {0}")]
     Drift(u64),
-    #[error("a message is of a kind that this version does not know")]
-    Unknown,
 }
 
 /// Watches until the tasks are told to stop.
@@ -92,6 +90,7 @@ async fn try_follow(
     let request = WatchRequest {
         node: Some(sync.node.clone()),
         resume_from,
+        takes_spending: true,
     };
     let mut client = sync.config().max_decoding_message_size(MAX_MESSAGE_BYTES);
     let mut stream = timeout(FIRST, client.watch(request))
@@ -121,7 +120,11 @@ fn take(
     staging: &mut Staging,
     message: WatchResponse,
 ) -> Result<Option<Duration>, End> {
-    match message.event.ok_or(End::Unknown)? {
+    let Some(event) = message.event else {
+        // Of a kind that a newer control may have.
+        return Ok(None);
+    };
+    match event {
         Event::Snapshot(part) => {
             if let Some(index) = staging.add(part)? {
                 counter!("proxy_snapshots_total").increment(1);
@@ -136,6 +139,10 @@ fn take(
             Ok(None)
         }
         Event::Heartbeat(heartbeat) => compare(sync, &heartbeat),
+        Event::Spending(spending) => {
+            sync.budgets.counted(&spending.spent);
+            Ok(None)
+        }
     }
 }
 
@@ -144,6 +151,7 @@ fn put_in_force(sync: &Sync, index: Index) {
     let index = sync.index.load();
     sync.lessons.settle(&index);
     sync.circuits.settle(&index, Utc::now());
+    sync.budgets.settle(&index);
 }
 
 /// A heartbeat proves that the state is current, or that it has drifted.

@@ -27,10 +27,11 @@ pub struct Metrics {
     requests_total: [[[Counter; OUTCOMES.len()]; PROVIDERS.len()]; ENDPOINTS.len()],
 }
 
-const ENDPOINTS: [Endpoint; 6] = [
+const ENDPOINTS: [Endpoint; 7] = [
     Endpoint::Messages,
     Endpoint::CountTokens,
     Endpoint::Models,
+    Endpoint::Me,
     Endpoint::Probe,
     Endpoint::EventLogging,
     Endpoint::Unknown,

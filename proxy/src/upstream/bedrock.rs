@@ -1,7 +1,7 @@
 //! Amazon Bedrock: the same request, answered like the Anthropic API would.
 //!
-//! [`Bedrock::ask`] finds the [`model`], opens the [`credential`] and reads the
-//! body. Then [`mod@shape`] leaves out what is known to be refused, the [`adapter`]
+//! [`Bedrock::prepare`] finds the [`model`], opens the [`credential`] and reads the
+//! body. Then, in [`Bedrock::ask`], [`mod@shape`] leaves out what is known to be refused, the [`adapter`]
 //! carries the rest there and the answer back, and when Bedrock refuses
 //! something that can be left out ([`complaint`], [`signature`](super::signature)), the request is
 //! sent again without it and the lesson is kept ([`lessons`]).
@@ -110,6 +110,36 @@ struct Destination {
     adapter: Adapter,
 }
 
+/// A question that is ready to be asked.
+pub struct Prepared<'a> {
+    question: &'a Question<'a>,
+    body: Members,
+    betas: Vec<String>,
+    to: Destination,
+}
+
+impl fmt::Debug for Prepared<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.question.fmt(f)
+    }
+}
+
+impl Prepared<'_> {
+    /// A model id, an inference profile or an ARN.
+    pub fn model(&self) -> &str {
+        &self.to.model.id
+    }
+
+    pub fn region(&self) -> &str {
+        &self.to.opened.region
+    }
+
+    /// How long an answer the client has asked for.
+    pub fn max_tokens(&self) -> Option<u64> {
+        self.body.read("max_tokens")
+    }
+}
+
 /// A question that is on its way.
 struct Asked<'a> {
     question: &'a Question<'a>,
@@ -154,28 +184,52 @@ impl Bedrock {
         models.map(ToOwned::to_owned).collect()
     }
 
-    /// Asks Bedrock, and gives its answer as the Anthropic API would.
+    /// Finds out where a question goes, and with whose credential.
     ///
     /// # Errors
     ///
-    /// An unknown model, no credential, or what Bedrock itself said.
-    pub async fn ask(
+    /// What is no question, an unknown model, or no credential.
+    pub async fn prepare<'a>(
         &self,
         index: &Index,
-        question: &Question<'_>,
-        metrics: &Metrics,
-    ) -> Result<Answer, Error> {
-        let (mut body, betas) = read(question)?;
+        question: &'a Question<'a>,
+    ) -> Result<Prepared<'a>, Error> {
+        let (body, betas) = read(question)?;
         let model = self.model(index, question, &body)?;
         let key = index.bedrock_key(&question.access_key.id);
         let opened = self.vault.open(key.map(|it| &**it)).await?;
-        let session = Session::new(question.session_id, Provider::Bedrock);
-        self.signatures.demote_known(session, &mut body);
         let to = Destination {
             adapter: Adapter::choose(self.preference, &model),
             opened,
             model,
         };
+        Ok(Prepared {
+            question,
+            body,
+            betas,
+            to,
+        })
+    }
+
+    /// Asks Bedrock, and gives its answer as the Anthropic API would.
+    ///
+    /// # Errors
+    ///
+    /// What Bedrock itself said.
+    pub async fn ask(
+        &self,
+        index: &Index,
+        prepared: Prepared<'_>,
+        metrics: &Metrics,
+    ) -> Result<Answer, Error> {
+        let Prepared {
+            question,
+            mut body,
+            betas,
+            to,
+        } = prepared;
+        let session = Session::new(question.session_id, Provider::Bedrock);
+        self.signatures.demote_known(session, &mut body);
         let asked = Asked {
             question,
             to,

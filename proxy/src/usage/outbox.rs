@@ -114,22 +114,23 @@ impl Outbox {
         self.state().sent.len()
     }
 
-    /// Forgets a batch that is committed; tells whether there was one. Batches
-    /// are acknowledged in order, so those before it are forgotten with it.
-    pub fn acknowledge(&self, sequence: u64) -> bool {
+    /// Forgets a batch that is committed and gives it back; empty when there was
+    /// none. Batches are acknowledged in order, so those before it go with it.
+    pub fn acknowledge(&self, sequence: u64) -> Vec<Batch> {
         let mut state = self.state();
         let known = state.sent.iter().any(|batch| batch.sequence == sequence);
+        let mut acknowledged = Vec::new();
         while let Some(batch) = state.sent.front()
             && known
             && batch.sequence <= sequence
         {
             state.pending -= batch.events.len();
-            state.sent.pop_front();
+            acknowledged.extend(state.sent.pop_front());
         }
         if state.pending == 0 {
             self.emptied.notify_waiters();
         }
-        known
+        acknowledged
     }
 
     /// The stream has ended: all that was sent and not acknowledged goes to the
@@ -209,7 +210,7 @@ mod tests {
         let first = outbox.next_batch().unwrap();
         assert_eq!((first.sequence, first.events.len()), (1, MAX_BATCH_EVENTS));
         outbox.next_batch().unwrap();
-        assert!(outbox.acknowledge(1));
+        assert_eq!(outbox.acknowledge(1).len(), 1);
         assert_eq!(outbox.in_flight(), 1);
         outbox.rewind();
         let again = outbox.next_batch().unwrap();
@@ -222,7 +223,7 @@ mod tests {
         let outbox = Outbox::new(10);
         outbox.push(event(1)).unwrap();
         outbox.next_batch().unwrap();
-        assert!(!outbox.acknowledge(7));
+        assert_eq!(outbox.acknowledge(7), []);
         assert_eq!(outbox.backlog().pending, 1);
     }
 
@@ -277,7 +278,7 @@ mod tests {
                     },
                     1 => sent.extend(outbox.next_batch()),
                     2 => if let Some(batch) = sent.pop_front() {
-                        prop_assert!(outbox.acknowledge(batch.sequence));
+                        prop_assert!(!outbox.acknowledge(batch.sequence).is_empty());
                         acknowledged.extend(numbers(&batch));
                     },
                     _ => {

@@ -5,6 +5,7 @@
 
 mod access;
 mod bedrock;
+mod budget;
 mod circuit;
 mod failover;
 mod input;

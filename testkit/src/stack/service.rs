@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fmt,
     fs::OpenOptions,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::Duration,
 };
@@ -76,6 +76,12 @@ impl Recipe {
 impl Service {
     fn name(&self) -> &'static str {
         self.recipe.name
+    }
+
+    /// The file that it writes its log to.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.recipe.log
     }
 
     #[must_use]

@@ -95,7 +95,8 @@ async fn an_administrator_puts_bedrock_in_the_place_of_the_plan() -> Result<()> 
         let told = bedrock.ledger();
         assert_eq!(told.answers - before.answers, 2);
         let told = told.entries.iter().rev().take(2);
-        let counted = usage["recent"].as_array().context("no requests")?;
+        let listed = admin.get("/admin/usage/requests").await?;
+        let counted = listed["items"].as_array().context("no requests")?;
         for (entry, row) in told.zip(counted) {
             assert_eq!(row["output_tokens"], entry.tokens.output_tokens, "{row}");
             assert_eq!(row["input_tokens"], entry.tokens.input_tokens, "{row}");
@@ -542,6 +543,7 @@ async fn answers(world: &OnBedrock, key: &IssuedKey) -> Result<String> {
     let mut paths: Vec<String> = [
         "/admin/users",
         "/admin/usage",
+        "/admin/usage/requests",
         "/admin/proxies",
         "/admin/models/mappings",
         "/admin/models/capabilities",

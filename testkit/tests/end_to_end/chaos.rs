@@ -321,13 +321,13 @@ async fn counted(world: &OnBedrock) -> Result<HashMap<usize, Vec<Value>>> {
     world.usage_of(&world.key.access_key_id, last).await?;
 
     let mut rows: HashMap<usize, Vec<Value>> = HashMap::new();
-    let mut path = "/admin/usage?limit=200".to_owned();
+    let mut path = "/admin/usage/requests?limit=200".to_owned();
     loop {
         let mut page = world.stack.admin().get(&path).await?;
-        let Value::Array(recent) = page["recent"].take() else {
+        let Value::Array(items) = page["items"].take() else {
             bail!("no requests in {page}");
         };
-        for usage in recent {
+        for usage in items {
             if usage["access_key_id"] != *world.key.access_key_id {
                 let number = usage["agent_id"].as_str().unwrap_or_default().parse();
                 rows.entry(number?).or_default().push(usage);
@@ -338,7 +338,7 @@ async fn counted(world: &OnBedrock) -> Result<HashMap<usize, Vec<Value>>> {
         else {
             return Ok(rows);
         };
-        path = format!("/admin/usage?limit=200&from={from}&to={to}&cursor={cursor}");
+        path = format!("/admin/usage/requests?limit=200&from={from}&to={to}&cursor={cursor}");
     }
 }
 

@@ -160,7 +160,7 @@ async fn demo_has_traffic_and_its_printed_lines_start_claude_code() -> Result<()
     let demo = place.launch("demo").await?;
     let admin = demo.sign_in().await?;
     let usage = async || admin.get("/admin/usage").await;
-    let requests = async || anyhow::Ok(usage().await?["totals"]["requests"].as_u64());
+    let requests = async || anyhow::Ok(usage().await?["total_requests"].as_u64());
     let traffic = eventually("the demo's own traffic is counted", async || {
         Ok(requests().await?.filter(|requests| *requests >= 18))
     })

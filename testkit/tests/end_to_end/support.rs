@@ -149,16 +149,8 @@ impl World {
     }
 
     /// A connection to control's database.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a test is its own shutdown: its runtime ends with it"
-    )]
     pub(crate) async fn sql(&self) -> Result<Client> {
-        let (client, connection) =
-            tokio_postgres::connect(self.stack.database_url(), NoTls).await?;
-        // Ends with the client.
-        tokio::spawn(connection);
-        Ok(client)
+        connect(self.stack.database_url()).await
     }
 
     /// What control has counted for an access key, newest first; waits until it
@@ -168,10 +160,10 @@ impl World {
         access_key_id: &str,
         requests: usize,
     ) -> Result<Vec<Value>> {
-        let path = format!("/admin/usage?limit=200&access_key_id={access_key_id}");
+        let path = format!("/admin/usage/requests?limit=200&access_key_id={access_key_id}");
         eventually("the requests of an access key are counted", async || {
             let mut usage = self.stack.admin().get(&path).await?;
-            let Value::Array(rows) = usage["recent"].take() else {
+            let Value::Array(rows) = usage["items"].take() else {
                 bail!("no requests in {usage}");
             };
             Ok((rows.len() >= requests).then_some(rows))
@@ -181,11 +173,20 @@ impl World {
 
     pub(crate) async fn counted(&self) -> Result<Counted> {
         let usage = self.stack.admin().get("/admin/usage").await?;
-        let totals = &usage["totals"];
-        let requests = totals["requests"].as_u64();
+        let total = |name: &str| usage[format!("total_{name}")].clone();
+        let names = [
+            "input_tokens",
+            "output_tokens",
+            "cache_read_tokens",
+            "cache_write_5m_tokens",
+            "cache_write_1h_tokens",
+        ];
+        let totals: Value = names.iter().map(|name| (*name, total(name))).collect();
         Ok(Counted {
-            requests: requests.with_context(|| format!("no requests in {usage}"))?,
-            tokens: tokens(totals)?,
+            requests: total("requests")
+                .as_u64()
+                .with_context(|| format!("no requests in {usage}"))?,
+            tokens: tokens(&totals)?,
         })
     }
 }
@@ -197,6 +198,18 @@ impl From<Ledger> for Counted {
             tokens: ledger.tokens,
         }
     }
+}
+
+/// A connection to a database.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is its own shutdown: its runtime ends with it"
+)]
+pub(crate) async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    // Ends with the client.
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 /// Looks again and again until `look` finds something.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use proto::{
     digest,
     sync::{
-        Delta, Heartbeat, Node, Position, PushRequest, PushResponse, Resource, Snapshot,
+        Delta, Heartbeat, Kind, Node, Position, PushRequest, PushResponse, Resource, Snapshot,
         UsageBatch, UsageEvent, WatchRequest, WatchResponse,
         config_service_client::ConfigServiceClient, push_request, push_response,
         usage_service_client::UsageServiceClient, watch_response::Event,
@@ -78,8 +78,16 @@ pub fn watch_request(resume_from: Option<Position>) -> WatchRequest {
     WatchRequest {
         node: Some(node()),
         resume_from,
+        takes_spending: false,
     }
 }
+
+/// The revision at which a new database is when control is ready: the price list
+/// was written.
+pub const START: u64 = 1;
+
+/// The same as Postgres counts.
+pub const START_IN_SQL: i64 = START.cast_signed();
 
 /// A copy of the configuration, kept by what a stream says.
 pub struct Copy {
@@ -143,6 +151,7 @@ impl Copy {
             Event::Snapshot(snapshot) => self.apply_snapshot(snapshot),
             Event::Delta(delta) => self.apply_delta(delta),
             Event::Heartbeat(heartbeat) => self.check(heartbeat),
+            Event::Spending(_) => panic!("this copy does not take spending"),
         }
     }
 
@@ -189,10 +198,12 @@ impl Copy {
     }
 
     /// How many resources somebody has made: without those that every database
-    /// begins with, which were never changed.
+    /// begins with, which were never changed, and the prices that control writes.
     pub fn made(&self) -> usize {
-        let versions = self.resources.values().map(|resource| resource.version);
-        versions.filter(|version| *version > 0).count()
+        let made = self.resources.iter().filter(|((kind, _), resource)| {
+            resource.version > 0 && *kind != i32::from(Kind::Price)
+        });
+        made.count()
     }
 
     pub fn has(&self, id: &str) -> bool {

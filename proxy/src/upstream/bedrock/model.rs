@@ -1,16 +1,8 @@
 //! Which model of Bedrock is meant, and how it is asked.
 
-use proto::sync::BedrockApi;
+use proto::{region::geography, sync::BedrockApi};
 
 use crate::index::{Index, ModelMapping};
-
-/// Prefixes of model ids that stand for a profile across regions.
-///
-/// Source: "Supported Regions and models for inference profiles", Amazon Bedrock
-/// user guide.
-const GEOGRAPHIES: [&str; 9] = [
-    "us", "eu", "apac", "jp", "au", "in", "ca", "us-gov", "global",
-];
 
 /// A model on Bedrock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +86,7 @@ fn is_bedrocks_own(name: &str) -> bool {
     if name.starts_with("arn:") {
         return name.split(':').nth(2) == Some("bedrock");
     }
-    let Some((vendor, model)) = without_geography(name).split_once('.') else {
+    let Some((vendor, model)) = geography(name).1.split_once('.') else {
         return false;
     };
     let is_word = |it: &str| {
@@ -114,14 +106,6 @@ fn starts_with_letter(vendor: &str) -> bool {
         && vendor.chars().all(|it| it.is_ascii_alphanumeric())
 }
 
-/// The id without `us.`, `global.` and the like: the foundation model.
-pub fn without_geography(id: &str) -> &str {
-    GEOGRAPHIES
-        .iter()
-        .find_map(|geography| id.strip_prefix(geography)?.strip_prefix('.'))
-        .unwrap_or(id)
-}
-
 fn names_anthropic(id: &str) -> bool {
     last_part(id).starts_with("anthropic.")
 }
@@ -133,7 +117,7 @@ fn is_known_vendor(arn: &str) -> bool {
 
 /// What names the model: of an ARN the part behind the last slash.
 fn last_part(id: &str) -> &str {
-    without_geography(id.rsplit('/').next().unwrap_or(id))
+    geography(id.rsplit('/').next().unwrap_or(id)).1
 }
 
 /// The foundation model's id, as CountTokens wants it; none for an ARN that does

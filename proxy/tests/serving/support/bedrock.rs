@@ -1,11 +1,13 @@
 //! A proxy whose user is answered by Bedrock alone.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use proto::{
     bedrock_credential::BedrockCredential,
+    line::timestamp,
     sealed::{LocalKey, Sealed, Wrapper},
     sync::{
-        BedrockApi, BedrockKey, Kind, ModelCapability, ModelMapping, Resource, RoutingStrategy,
-        User, resource::Spec,
+        BedrockApi, BedrockKey, Budget, Kind, ModelCapability, ModelMapping, Price, Provider,
+        Rates, Resource, RoutingStrategy, Spent, User, resource::Spec,
     },
 };
 use testkit::{
@@ -47,6 +49,11 @@ impl BedrockRig {
             bedrock_key(&api_key(), 1),
             control::user(1),
         ];
+        Self::of(settings, resources).await
+    }
+
+    /// With these settings and these resources besides the access key.
+    pub(crate) async fn plan_first_with(settings: &[&str], resources: Vec<Resource>) -> Self {
         Self::of(settings, resources).await
     }
 
@@ -144,6 +151,60 @@ pub(crate) fn bedrock_key_sealed_for(
     };
     let id = "018f0000-0000-7000-8000-0000000000b1";
     resource(Kind::BedrockKey, id, version, Spec::BedrockKey(key))
+}
+
+/// What [`PROFILE`] costs: 4 and 20 dollars for a million tokens.
+pub(crate) fn price(version: u64) -> Resource {
+    let price = Price {
+        provider: Provider::Bedrock.into(),
+        region: "global".into(),
+        model_id: CLAUDE.into(),
+        effective_from: None,
+        rates: Some(Rates {
+            input: 4_000_000,
+            output: 20_000_000,
+            cache_read: 400_000,
+            cache_write_5m: 5_000_000,
+            cache_write_1h: 8_000_000,
+        }),
+        long_context_threshold: 0,
+        long_context_rates: None,
+    };
+    let id = "018f0000-0000-7000-8000-0000000000c1";
+    resource(Kind::Price, id, version, Spec::Price(price))
+}
+
+/// When the month of [`budget`] began and ends.
+pub(crate) fn month() -> (DateTime<Utc>, DateTime<Utc>) {
+    let now = Utc::now();
+    (now - TimeDelta::days(10), now + TimeDelta::days(20))
+}
+
+/// What the user may spend in the month.
+pub(crate) fn budget(
+    limit_micro_usd: u64,
+    is_exhausted: bool,
+    (start, end): (DateTime<Utc>, DateTime<Utc>),
+    version: u64,
+) -> Resource {
+    let budget = Budget {
+        user_id: USER.into(),
+        limit_micro_usd,
+        is_exhausted,
+        period_start: Some(timestamp(start)),
+        period_end: Some(timestamp(end)),
+    };
+    let id = "018f0000-0000-7000-8000-0000000000d1";
+    resource(Kind::Budget, id, version, Spec::Budget(budget))
+}
+
+/// Control has counted so much.
+pub(crate) fn spent(spent_micro_usd: u64, start: DateTime<Utc>) -> Spent {
+    Spent {
+        user_id: USER.into(),
+        spent_micro_usd,
+        period_start: Some(timestamp(start)),
+    }
 }
 
 pub(crate) fn mapping(from: &str, to: &str, api: Option<BedrockApi>) -> Resource {

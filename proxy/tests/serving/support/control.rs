@@ -10,8 +10,8 @@ use proto::{
     digest,
     sync::{
         AccessKey, Ack, Delta, Heartbeat, Kind, Position, PushRequest, PushResponse, ReportRequest,
-        ReportResponse, Resource, ResourceName, Snapshot, UsageBatch, UsageEvent, User,
-        WatchRequest, WatchResponse,
+        ReportResponse, Resource, ResourceName, Snapshot, Spending, Spent, UsageBatch, UsageEvent,
+        User, WatchRequest, WatchResponse,
         config_service_server::{ConfigService, ConfigServiceServer},
         push_request, push_response, resource,
         usage_service_server::{UsageService, UsageServiceServer},
@@ -277,6 +277,11 @@ impl Watch {
         self.send(Event::Delta(delta)).await;
     }
 
+    /// How much users have spent.
+    pub(crate) async fn spending(&mut self, spent: Vec<Spent>) {
+        self.send(Event::Spending(Spending { spent })).await;
+    }
+
     /// A heartbeat of a state that has these resources.
     pub(crate) async fn heartbeat(&mut self, revision: u64, resources: &[Resource]) {
         let digest = resources.iter().fold(0, |sum, resource| {
@@ -305,6 +310,15 @@ impl Push {
     pub(crate) async fn acknowledge(&self, sequence: u64) {
         self.responses.send(Ok(ack(sequence))).await.unwrap();
     }
+
+    /// Acknowledges, and says how much is spent now.
+    pub(crate) async fn acknowledge_spent(&self, sequence: u64, spent: Vec<Spent>) {
+        let mut response = ack(sequence);
+        if let Some(push_response::Message::Ack(ack)) = &mut response.message {
+            ack.spent = spent;
+        }
+        self.responses.send(Ok(response)).await.unwrap();
+    }
 }
 
 fn ack(sequence: u64) -> PushResponse {
@@ -312,6 +326,7 @@ fn ack(sequence: u64) -> PushResponse {
         message: Some(push_response::Message::Ack(Ack {
             sequence,
             rejected: Vec::new(),
+            spent: Vec::new(),
         })),
     }
 }

@@ -1,0 +1,192 @@
+//! What a user may still spend on Bedrock: decided here, from values alone.
+//! [`budgets`] remembers what was spent.
+//!
+//! Control decides whether a budget is exhausted, from the usage of all proxies.
+//! That takes a second or two, in which many requests may begin; so a proxy holds
+//! an estimate of what its running requests cost, and lets no other one begin
+//! when that may be all there is left.
+
+pub mod budgets;
+pub mod warning;
+
+use chrono::{DateTime, Utc};
+use proto::{
+    price::prompt,
+    sync::{Price, Tokens},
+};
+
+use crate::index::Budget;
+
+/// How much of an answer is expected at most. Claude Code asks for room for 32 000
+/// tokens and more, and hardly ever uses a tenth of it: with all of it, few
+/// requests could run side by side near the end of a budget.
+const TYPICAL_OUTPUT_TOKENS: u64 = 8_192;
+
+/// Bytes of a request for each of its tokens, on the low side for code and prose.
+const BYTES_PER_TOKEN: u64 = 3;
+
+/// No prompt is longer, however large an image's bytes are.
+const MAX_PROMPT_TOKENS: u64 = 1_000_000;
+
+/// How a user stands within the month, in micro-dollars.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What control has counted.
+    pub spent: u64,
+    /// What has ended here and is not counted by control yet.
+    pub settling: u64,
+    /// What is running here may cost.
+    pub held: u64,
+}
+
+/// Why a request may not go to Bedrock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing is left until then.
+    Exhausted { until: DateTime<Utc> },
+    /// What is left may be used up by what is running: later.
+    Reserved,
+    /// Nobody knows what the model costs.
+    Unpriced,
+}
+
+impl Standing {
+    /// All that is known to be spent.
+    pub fn known(self) -> u64 {
+        self.spent.saturating_add(self.settling)
+    }
+
+    fn expected(self) -> u64 {
+        self.known().saturating_add(self.held)
+    }
+}
+
+/// Whether another request may begin. The first one always may while something
+/// is left, however little: what it will cost nobody knows.
+///
+/// # Errors
+///
+/// Why not.
+pub fn admit(
+    budget: &Budget,
+    standing: Standing,
+    price: Option<&Price>,
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
+    if is_exhausted(budget, now) {
+        let until = budget.period_end;
+        return Err(Refusal::Exhausted { until });
+    }
+    if price.is_none() {
+        return Err(Refusal::Unpriced);
+    }
+    if standing.expected() >= budget.limit {
+        return Err(Refusal::Reserved);
+    }
+    Ok(())
+}
+
+/// With the month the verdict ends, also when control is away.
+pub fn is_exhausted(budget: &Budget, now: DateTime<Utc>) -> bool {
+    budget.is_exhausted && now < budget.period_end
+}
+
+/// US dollars with six decimals.
+pub fn usd(micros: u64) -> String {
+    format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
+/// What a request of so many bytes may cost that asks for so many tokens at most.
+pub fn estimate(price: &Price, body_bytes: usize, max_tokens: Option<u64>) -> u64 {
+    let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
+    let tokens = Tokens {
+        input_tokens: (bytes / BYTES_PER_TOKEN).min(MAX_PROMPT_TOKENS),
+        output_tokens: max_tokens.map_or(TYPICAL_OUTPUT_TOKENS, |it| it.min(TYPICAL_OUTPUT_TOKENS)),
+        ..Tokens::default()
+    };
+    price.rates_for(prompt(&tokens)).cost(&tokens).total()
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::sync::Rates;
+
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    const LIMIT: u64 = 100;
+
+    fn budget(is_exhausted: bool) -> Budget {
+        Budget {
+            limit: LIMIT,
+            is_exhausted,
+            period_start: at(0),
+            period_end: at(1_000),
+        }
+    }
+
+    fn price() -> Price {
+        Price {
+            rates: Some(Rates {
+                input: 3_000_000,
+                output: 15_000_000,
+                ..Rates::default()
+            }),
+            ..Price::default()
+        }
+    }
+
+    #[test]
+    fn what_is_left_decides() {
+        let exhausted = Err(Refusal::Exhausted { until: at(1_000) });
+        let standing = |spent, settling, held| Standing {
+            spent,
+            settling,
+            held,
+        };
+        for (is_exhausted, standing, has_price, now, expected) in [
+            (false, standing(0, 0, 0), true, 1, Ok(())),
+            (false, standing(99, 0, 0), true, 1, Ok(())),
+            // The verdict is on its way.
+            (false, standing(100, 0, 0), true, 1, Err(Refusal::Reserved)),
+            (false, standing(50, 50, 0), true, 1, Err(Refusal::Reserved)),
+            (false, standing(50, 25, 24), true, 1, Ok(())),
+            (false, standing(50, 25, 25), true, 1, Err(Refusal::Reserved)),
+            (false, standing(0, 0, 0), false, 1, Err(Refusal::Unpriced)),
+            // Raised: control's word goes before what was spent.
+            (true, standing(0, 0, 0), true, 1, exhausted),
+            (true, standing(200, 0, 0), false, 999, exhausted),
+            // The month is over.
+            (true, standing(0, 0, 0), true, 1_000, Ok(())),
+            (
+                false,
+                standing(u64::MAX, u64::MAX, 1),
+                true,
+                1,
+                Err(Refusal::Reserved),
+            ),
+        ] {
+            let price = has_price.then(price);
+            let found = admit(&budget(is_exhausted), standing, price.as_ref(), at(now));
+            assert_eq!(
+                found, expected,
+                "{is_exhausted} {standing:?} {has_price} {now}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_is_estimated_by_its_size_and_its_room() {
+        for (bytes, max_tokens, expected) in [
+            (3_000, Some(100), 1_000 * 3 + 100 * 15),
+            (3_000, Some(64_000), 1_000 * 3 + 8_192 * 15),
+            (0, None, 8_192 * 15),
+            (usize::MAX, Some(0), 3_000_000),
+        ] {
+            assert_eq!(estimate(&price(), bytes, max_tokens), expected, "{bytes}");
+        }
+    }
+}
