@@ -2,6 +2,7 @@
 //! Only the Anthropic API and AWS are not the real ones.
 
 mod bedrock;
+mod budgets;
 #[expect(
     clippy::indexing_slicing,
     reason = "a field that a JSON value lacks reads as null"
@@ -23,6 +24,7 @@ mod launcher;
     reason = "a field that a JSON value lacks reads as null"
 )]
 mod leaving;
+mod ledger;
 mod sdk;
 #[expect(
     clippy::indexing_slicing,

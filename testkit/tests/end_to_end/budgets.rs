@@ -1,0 +1,155 @@
+//! Budgets, from the administrator to the developer's terminal.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    claude_code::{ClaudeCode, VERSIONS},
+    support::{World, ask, bedrock::OnBedrock, error_type, eventually, repository},
+};
+
+async fn budget(world: &World, monthly_budget_usd: Value) -> Result<()> {
+    let path = format!("/admin/users/{}/budget", world.user_id);
+    let body = json!({ "monthly_budget_usd": monthly_budget_usd });
+    world
+        .stack
+        .admin()
+        .call(Method::PUT, &path, Some(body))
+        .await?;
+    world.until_in_force().await
+}
+
+/// How the user stands, as the proxy tells it.
+async fn me(base_url: &str) -> Result<Value> {
+    let client = testkit::stack::http_client()?;
+    Ok(client
+        .get(format!("{base_url}/me"))
+        .send()
+        .await?
+        .json()
+        .await?)
+}
+
+/// Asks until the budget's verdict is there; the number of answers until then.
+async fn until_exhausted(base_url: &str) -> Result<usize> {
+    let mut answered = 0;
+    eventually("the budget is exhausted", async || {
+        let answer = ask(base_url, false).await?;
+        match answer.status() {
+            StatusCode::OK => answered += 1,
+            StatusCode::TOO_MANY_REQUESTS => {
+                return Ok((error_type(answer).await? == "billing_error").then_some(()));
+            }
+            status => anyhow::bail!("{status}: {}", answer.text().await?),
+        }
+        Ok(None)
+    })
+    .await?;
+    Ok(answered)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_used_up_on_one_proxy_and_stops_all() -> Result<()> {
+    let world = OnBedrock::with(|stack| stack.proxies(2)).await?;
+    budget(&world, json!("0.01")).await?;
+    let base_urls: Vec<String> = world
+        .stack
+        .proxies()
+        .iter()
+        .map(|proxy| proxy.base_url(&world.key.raw_key))
+        .collect();
+    let [first, second] = base_urls.as_slice() else {
+        anyhow::bail!("not two proxies");
+    };
+    let answered = until_exhausted(first).await?;
+    ensure!(answered > 0, "nothing was answered");
+    // The verdict is one change for all.
+    world.until_in_force().await?;
+    let refused = ask(second, true).await?;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["x-should-retry"], "false");
+    assert_eq!(error_type(refused).await?, "billing_error");
+
+    // What every proxy tells the developer is what the ledger has.
+    let path = format!("/admin/users/{}/budget", world.user_id);
+    let standing = world.stack.admin().get(&path).await?;
+    for base_url in &base_urls {
+        eventually("the amount is known to the proxy", async || {
+            let status = me(base_url).await?;
+            let is_known = status["budget"]["spent_usd"] == standing["current_usage_usd"];
+            Ok(is_known.then_some(()))
+        })
+        .await?;
+    }
+
+    budget(&world, json!(100)).await?;
+    assert_eq!(ask(second, true).await?.status(), StatusCode::OK);
+    Ok(())
+}
+
+/// At once, and in words that say until when: not after ten attempts.
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_shows_that_the_budget_is_used_up_without_trying_again() -> Result<()> {
+    let world = OnBedrock::start().await?;
+    budget(&world, json!("0.01")).await?;
+    until_exhausted(&world.base_url()).await?;
+    let environment = [
+        ("ANTHROPIC_BASE_URL".to_owned(), world.base_url()),
+        ("ANTHROPIC_API_KEY".to_owned(), "sk-ant-test".to_owned()),
+    ];
+    for version in VERSIONS {
+        let before = world.bedrock.received().len();
+        let refused_before = refusals(&world)?;
+        let run = ClaudeCode::install(version)?
+            .attempt(&environment, &["say: hello"])
+            .await?;
+        let said = format!("{}{}", run.stdout, run.stderr);
+        ensure!(!run.status.success(), "{version}: {said}");
+        ensure!(
+            said.contains("spend limit reached (monthly; resets "),
+            "{version}: {said}"
+        );
+        assert_eq!(world.bedrock.received().len(), before, "{version}");
+        let refused = refusals(&world)? - refused_before;
+        // The question, and at most one for the session's title.
+        ensure!((1..=2).contains(&refused), "{version}: {refused} requests");
+    }
+    Ok(())
+}
+
+/// How many requests to the first proxy were refused for the budget.
+fn refusals(world: &World) -> Result<usize> {
+    let log = std::fs::read_to_string(world.proxy().service.log())?;
+    Ok(log.matches("\"error\":\"budget_exhausted\"").count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_line_shows_how_the_developer_stands() -> Result<()> {
+    let world = OnBedrock::start().await?;
+    let line = || -> Result<String> {
+        let output = Command::new(repository().join("scripts/status-line"))
+            .env("ANTHROPIC_BASE_URL", world.base_url())
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    assert_eq!(line()?, "bedrock");
+    budget(&world, json!(50)).await?;
+    ask(&world.base_url(), false).await?.error_for_status()?;
+    let shown = eventually("the status line shows the budget", async || {
+        let shown = line()?;
+        Ok(shown.contains("$0.").then_some(shown))
+    })
+    .await?;
+    ensure!(shown.starts_with("bedrock · $0.0"), "{shown}");
+    ensure!(shown.contains(" of $50.00 (0%)"), "{shown}");
+    world.stack.proxies().first().context("no proxy")?;
+    Ok(())
+}
