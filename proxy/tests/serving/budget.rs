@@ -139,12 +139,20 @@ async fn a_raised_budget_lets_the_next_request_through() {
 
 #[tokio::test]
 async fn a_model_without_a_price_cannot_be_used_against_a_budget() {
-    let BedrockRig { rig, bedrock } = with([this_month(DOLLAR, false)]).await;
+    let BedrockRig { mut rig, bedrock } = with([this_month(DOLLAR, false)]).await;
     let answer = ask(&rig, &question(true)).await;
     assert_eq!(answer.status, 403, "{answer:?}");
     assert_eq!(answer.error_type(), "billing_error");
     assert_eq!(answer.headers["x-should-retry"], "false");
     assert!(bedrock.received().is_empty());
+
+    // A price lifts it at once.
+    rig.control
+        .watch()
+        .delta(1, 2, vec![price(2)], vec![])
+        .await;
+    rig.control.applied(2).await;
+    assert_eq!(ask(&rig, &question(true)).await.status, 200);
 
     let BedrockRig {
         rig,
