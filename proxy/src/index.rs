@@ -173,10 +173,6 @@ impl Index {
         self.budgets.get(user_id).copied()
     }
 
-    pub fn budgets(&self) -> impl Iterator<Item = (&Arc<str>, &Budget)> {
-        self.budgets.iter()
-    }
-
     pub fn prices(&self) -> &Arc<PriceList> {
         &self.price_list
     }
