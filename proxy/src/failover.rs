@@ -226,7 +226,7 @@ async fn both_failed(first: Failed, second: Failed, record: &mut Record) -> Fail
         _ => (second, first),
     };
     let told = match &bedrock.result {
-        Err(error) => fallback::more_useful(plan.verdict, error),
+        Err(error) => fallback::more_useful(plan.verdict, error, Utc::now() + SOON),
         // It is never an answer by now.
         Ok(_) => Told::Plan,
     };

@@ -102,13 +102,12 @@ pub enum Told {
 
 /// The plan's answer is the truth, and the client knows what to do with it.
 /// There are two exceptions. When Bedrock says that the prompt is too long, the
-/// client can make it shorter. And when the plan will not answer for long, but
-/// Bedrock soon may, the client should try again.
-pub fn more_useful(plan: Verdict, bedrock: &Error) -> Told {
-    let plan_is_out = match plan.counts {
-        Some(failure) => matches!(failure, Failure::Limit { .. }),
-        None => true,
-    };
+/// client can make it shorter. And when the plan will not answer for long, until
+/// after `soon` by its own word, but Bedrock may, the client should try again.
+pub fn more_useful(plan: Verdict, bedrock: &Error, soon: DateTime<Utc>) -> Told {
+    let plan_is_out = plan.counts.is_none()
+        || matches!(plan.counts, Some(Failure::Limit { .. }))
+        || plan.lasts_beyond(soon);
     let is_too_long = |words: &str| words.starts_with("prompt is too long");
     let fits_shorter = bedrock.wording.as_deref().is_some_and(is_too_long);
     if fits_shorter || (plan_is_out && is_passing(bedrock.kind)) {
@@ -319,11 +318,15 @@ mod tests {
             (limit(None), &too_long, Told::Bedrock),
             (ordinary(None), &invalid, Told::Plan),
             (ordinary(None), &throttled, Told::Plan),
+            (ordinary(Some(60)), &throttled, Told::Plan),
+            (ordinary(Some(61)), &throttled, Told::Bedrock),
+            (ordinary(Some(61)), &invalid, Told::Plan),
             (ordinary(None), &too_long, Told::Bedrock),
             (UNCOUNTED, &throttled, Told::Bedrock),
             (UNCOUNTED, &credential, Told::Plan),
         ] {
-            assert_eq!(more_useful(plan, bedrock), expected, "{plan:?} {bedrock:?}");
+            let told = more_useful(plan, bedrock, at(60));
+            assert_eq!(told, expected, "{plan:?} {bedrock:?}");
         }
     }
 }
