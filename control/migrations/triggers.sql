@@ -494,6 +494,9 @@ returns setof budgets language plpgsql as $$
 declare
     month constant record := month_of(moment, zone);
 begin
+    -- Waits for whoever gives somebody a budget: otherwise neither would see what the
+    -- other has added.
+    perform pg_advisory_xact_lock_shared(hashtext('budgets'));
     perform from budgets where user_id = any (users) order by user_id for no key update;
     if not found then
         return;

@@ -247,6 +247,45 @@ async fn pushes_at_the_same_time_cannot_miss_each_other() {
     assert!(held(&copy).unwrap().is_exhausted);
 }
 
+/// A batch is settled while its user has no budget, and committed when there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_budget_misses_no_batch_that_is_being_stored() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    push(&app, vec![on_bedrock(&user, 1)]).await;
+    let ingest = app.sql().await;
+    ingest
+        .batch_execute(&format!(
+            "begin;
+            insert into token_usage select (jsonb_populate_record(
+                usage, jsonb_build_object('event_id', gen_random_uuid())
+            )).* from token_usage as usage;
+            select settle_budgets(array['{user}'::uuid], now(), 'UTC')"
+        ))
+        .await
+        .unwrap();
+    let observer = app.sql().await;
+    let waits = async {
+        let query = "select from pg_locks
+            where not granted and locktype = 'advisory'
+              and database = (select oid from pg_database where datname = current_database())";
+        while observer.query(query, &[]).await.unwrap().is_empty() {}
+    };
+    let mut put = std::pin::pin!(set(&app, &user, json!(30)));
+    let at_once = tokio::select! {
+        standing = &mut put => Some(standing),
+        () = eventually(waits) => None,
+    };
+    ingest.batch_execute("commit").await.unwrap();
+    let standing = match at_once {
+        Some(standing) => standing,
+        None => eventually(put).await,
+    };
+    assert_eq!(standing["current_usage_usd"], "40.000000");
+    assert_eq!(standing["is_exhausted"], true);
+    assert!(held(&watching(&app).await).unwrap().is_exhausted);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_months_turn_lifts_a_verdict() {
     let app = TestApp::start_with(|it| it.pace.expiry = Duration::from_millis(20)).await;
