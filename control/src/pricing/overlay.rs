@@ -33,8 +33,8 @@ pub struct Overlay(Vec<Price>);
 /// A setting that is no price list; says where it is wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Malformed {
-    #[error("cannot read the file {0}")]
-    File(String, #[source] std::io::Error),
+    #[error("cannot read the file {0}: {1}")]
+    File(String, std::io::Error),
     /// With line and column.
     #[error("{0}")]
     Json(#[from] serde_json::Error),

@@ -151,6 +151,11 @@ async fn a_bad_file_is_refused_with_its_place_and_the_old_list_stays() {
         let message = refused.body["error"]["message"].as_str().unwrap();
         assert!(message.contains(place), "{message}");
     }
+    drop(prices);
+    let refused = app.post("/api/pricing/reload", json!({})).await;
+    refused.assert_error(422, "invalid_pricing");
+    let message = refused.body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("No such file"), "{message}");
     assert_eq!(charged(&app).await, "10.000000");
 }
 
