@@ -66,7 +66,7 @@ impl Ledger {
         })?;
         let (fit, rejected) = look_at(events, &prices);
         let (new, budgets) = if fit.is_empty() {
-            (HashSet::new(), Vec::new())
+            (Vec::new(), Vec::new())
         } else {
             self.store(&fit).await?
         };
@@ -83,8 +83,8 @@ impl Ledger {
         let ingested = Ingested {
             new: new.len(),
             duplicates: fit.len().saturating_sub(new.len()),
-            new_tokens: tokens(&fit, &new),
-            new_cost: cost(&fit, &new),
+            new_tokens: tokens(&new),
+            new_cost: cost(&new),
             rejected,
             budgets,
         };
@@ -92,20 +92,28 @@ impl Ledger {
             as_u64(ingested.new),
             as_u64(ingested.duplicates),
             as_u64(ingested.rejected.len()),
-            as_u64(unpriced(&fit, &new)),
+            as_u64(new.iter().filter(|row| !row.charge.priced).count()),
             began.elapsed(),
         );
         Ok(ingested)
     }
 
-    /// Returns which rows were new, and the budgets that they were held against.
-    async fn store(&self, rows: &[NewUsage]) -> Result<(HashSet<Uuid>, Vec<Budget>), store::Error> {
+    /// Returns the rows that were new, and the budgets that they were held against.
+    async fn store<'a>(
+        &self,
+        rows: &'a [NewUsage],
+    ) -> Result<(Vec<&'a NewUsage>, Vec<Budget>), store::Error> {
         let mut connection = self.store.connection().await?;
         connection
             .transaction(async |connection| {
-                let new = usage::insert(connection, rows).await?;
-                let new = HashSet::from_iter(new);
-                let spenders = spenders(rows, &new);
+                let mut stored: HashSet<Uuid> =
+                    HashSet::from_iter(usage::insert(connection, rows).await?);
+                // An event that stands twice in a batch is new once.
+                let new: Vec<&NewUsage> = rows
+                    .iter()
+                    .filter(|row| stored.remove(&row.event_id))
+                    .collect();
+                let spenders = spenders(&new);
                 let budgets = if spenders.is_empty() {
                     Vec::new()
                 } else {
@@ -137,43 +145,34 @@ fn look_at(events: Vec<UsageEvent>, prices: &PriceList) -> (Vec<NewUsage>, Vec<R
 }
 
 /// Whose budgets new rows touch, in order.
-fn spenders(rows: &[NewUsage], new: &HashSet<Uuid>) -> Vec<Uuid> {
-    let spenders: BTreeSet<Uuid> = rows
+fn spenders(new: &[&NewUsage]) -> Vec<Uuid> {
+    let spenders: BTreeSet<Uuid> = new
         .iter()
         .filter(|row| row.provider == Some(Provider::Bedrock.label()))
-        .filter(|row| new.contains(&row.event_id))
         .filter_map(|row| row.user_id)
         .collect();
     spenders.into_iter().collect()
 }
 
-fn tokens(rows: &[NewUsage], new: &HashSet<Uuid>) -> u64 {
-    let tokens = rows
-        .iter()
-        .filter(|row| new.contains(&row.event_id))
-        .flat_map(|row| {
-            [
-                row.input_tokens,
-                row.output_tokens,
-                row.cache_read_tokens,
-                row.cache_write_5m_tokens,
-                row.cache_write_1h_tokens,
-            ]
-        });
+fn tokens(new: &[&NewUsage]) -> u64 {
+    let tokens = new.iter().flat_map(|row| {
+        [
+            row.input_tokens,
+            row.output_tokens,
+            row.cache_read_tokens,
+            row.cache_write_5m_tokens,
+            row.cache_write_1h_tokens,
+        ]
+    });
     tokens.map(i64::unsigned_abs).sum()
 }
 
-fn cost(rows: &[NewUsage], new: &HashSet<Uuid>) -> Usd {
+fn cost(new: &[&NewUsage]) -> Usd {
     let mut cost = Usd::ZERO;
-    for row in rows.iter().filter(|row| new.contains(&row.event_id)) {
+    for row in new {
         cost += row.charge.estimated_cost_usd;
     }
     cost
-}
-
-fn unpriced(rows: &[NewUsage], new: &HashSet<Uuid>) -> usize {
-    let unpriced = rows.iter().filter(|row| !row.charge.priced);
-    unpriced.filter(|row| new.contains(&row.event_id)).count()
 }
 
 fn as_u64(count: usize) -> u64 {
