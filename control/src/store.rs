@@ -27,9 +27,13 @@ pub mod users;
 use std::{fmt, time::Duration};
 
 use deadpool::managed::{Object, PoolConfig, PoolError, Timeouts};
-use diesel::result::{DatabaseErrorKind, Error as QueryError};
+use diesel::{
+    QueryableByName,
+    result::{DatabaseErrorKind, Error as QueryError},
+    sql_types::Text,
+};
 use diesel_async::{
-    AsyncPgConnection,
+    AsyncPgConnection, RunQueryDsl,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, PoolError as ConnectError, RecyclingMethod,
     },
@@ -166,6 +170,19 @@ impl From<QueryError> for Error {
         }
         Self::Refused(error)
     }
+}
+
+#[derive(QueryableByName)]
+struct Locked {}
+
+/// Waits for whoever holds the lock of this name; held until the end of the
+/// transaction. Triggers take it as `hashtext(name)` too.
+async fn lock(connection: &mut AsyncPgConnection, name: &str) -> Result<()> {
+    let _locked: Vec<Locked> = diesel::sql_query("select pg_advisory_xact_lock(hashtext($1))")
+        .bind::<Text, _>(name)
+        .load(connection)
+        .await?;
+    Ok(())
 }
 
 /// Text columns with a closed set of values, as Rust enums.

@@ -57,9 +57,6 @@ pub async fn find(connection: &mut AsyncPgConnection, user_id: Uuid) -> Result<O
     Ok(budget)
 }
 
-#[derive(QueryableByName)]
-struct Locked {}
-
 /// Gives a user this budget, or another one; [`settle`] it afterwards. Nobody else
 /// settles any until the end of the transaction.
 pub async fn put(
@@ -69,10 +66,7 @@ pub async fn put(
     period: (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<()> {
     // A batch that was settled while there was no budget has to be committed first.
-    let _locked: Vec<Locked> =
-        diesel::sql_query("select pg_advisory_xact_lock(hashtext('budgets'))")
-            .load(connection)
-            .await?;
+    super::lock(connection, "budgets").await?;
     diesel::insert_into(budgets::table)
         .values((
             budgets::user_id.eq(user_id),

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::NaiveDate;
-use diesel::{
-    ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper, dsl::max, prelude::*,
-};
+use diesel::{ExpressionMethods, QueryDsl, SelectableHelper, dsl::max, prelude::*};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use proto::price::{GLOBAL, REGIONAL};
 use serde::Serialize;
@@ -117,17 +115,11 @@ pub async fn version(connection: &mut AsyncPgConnection) -> Result<Version> {
     Ok(Version { newest, count })
 }
 
-#[derive(QueryableByName)]
-struct Locked {}
-
 /// Makes the table hold exactly this list; what is there already stays
 /// untouched. Returns how many rows changed. Call it in a transaction.
 pub async fn replace(connection: &mut AsyncPgConnection, list: &[Price]) -> Result<usize> {
     // Two replicas that start together write one after the other.
-    let _locked: Vec<Locked> =
-        diesel::sql_query("select pg_advisory_xact_lock(hashtext('prices'))")
-            .load(connection)
-            .await?;
+    super::lock(connection, "prices").await?;
     let stored: Vec<(Uuid, Price)> = prices::table
         .select((prices::id, Price::as_select()))
         .load(connection)

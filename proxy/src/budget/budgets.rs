@@ -60,7 +60,6 @@ pub struct Call<'a> {
 pub struct Status {
     pub budget: Budget,
     pub spent: u64,
-    pub held: u64,
     pub is_exhausted: bool,
 }
 
@@ -140,13 +139,10 @@ impl Budgets {
     pub fn status(&self, index: &Index, user_id: &str, now: DateTime<Utc>) -> Option<Status> {
         let budget = index.budget(user_id)?;
         let account = self.accounts.get(user_id);
-        let standing = account
-            .map(|it| it.standing(&budget, now))
-            .unwrap_or_default();
+        let spent = account.map_or(0, |it| it.standing(&budget, now).known());
         Some(Status {
             budget,
-            spent: standing.known(),
-            held: standing.held,
+            spent,
             is_exhausted: is_exhausted(&budget, now),
         })
     }

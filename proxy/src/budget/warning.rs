@@ -78,7 +78,6 @@ mod tests {
         let status = Status {
             budget,
             spent,
-            held: 0,
             is_exhausted: false,
         };
         let mut headers = HeaderMap::new();
