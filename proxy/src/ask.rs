@@ -136,7 +136,11 @@ pub async fn bedrock(inquiry: &Inquiry, record: &mut Record) -> Result<Answer, E
         request_id: &request_id,
         is_count: inquiry.endpoint == Endpoint::CountTokens,
     };
-    let prepared = bedrock.prepare(&index, &question).await?;
+    let prepared = bedrock.prepare(&index, &question).await;
+    let prepared = prepared.map_err(|error| match error.kind {
+        Kind::NoBedrockKey if question.is_count => uncounted(error),
+        _ => error,
+    })?;
     record.calls(prepared.model(), prepared.region());
     if inquiry.endpoint == Endpoint::Messages {
         let held = hold(inquiry, &index, &prepared).map_err(refused)?;
@@ -161,6 +165,13 @@ pub async fn bedrock(inquiry: &Inquiry, record: &mut Record) -> Result<Answer, E
         budget::warning::tell(&status, &mut answer.head.headers);
     }
     Ok(answer)
+}
+
+/// Nobody can count, as for a model that Bedrock does not count for. The client
+/// does without the number then.
+fn uncounted(cause: Error) -> Error {
+    let words = "Nobody can count tokens for this access key: its requests go to Amazon Bedrock, and no credential for it is registered.";
+    Error::because(Kind::CannotCount, cause).in_the_words(words)
 }
 
 /// Takes a place in the user's budget.

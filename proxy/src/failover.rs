@@ -42,6 +42,8 @@ struct Failed {
     provider: Provider,
     result: Result<Answer, Error>,
     verdict: Verdict,
+    /// What it has stated nevertheless.
+    reading: Reading,
 }
 
 /// The answer that the client gets.
@@ -83,6 +85,7 @@ pub async fn answer(
             result
         }
         candidates => {
+            client.allow_promise();
             if let [Provider::Bedrock, Provider::Plan] = candidates {
                 record.notes(Provider::Plan, CIRCUIT_OPEN);
                 record.metrics().fallback(CIRCUIT_OPEN);
@@ -127,7 +130,7 @@ async fn first_of(
             Err(last) => last,
         };
         if !last.verdict.moves_on || client.has_left() {
-            return last.result;
+            return last.end(record);
         }
         failed = Some(match failed.take() {
             Some(before) => both_failed(before, last, record).await,
@@ -135,7 +138,7 @@ async fn first_of(
         });
     }
     // There is always a candidate.
-    failed.map_or_else(|| Err(Kind::NotFound.into()), |it| it.result)
+    failed.map_or_else(|| Err(Kind::NotFound.into()), |it| it.end(record))
 }
 
 /// Lets something go on while `work` is done, but does not wait for it.
@@ -170,8 +173,6 @@ async fn attempt(
     };
     let now = Utc::now();
     let verdict = verdict(provider, &result, now);
-    // Nobody charges for it.
-    *record.reading() = Reading::default();
     if let (Some(permit), Some(failure)) = (permit, verdict.counts) {
         permit.failed(failure, now);
     }
@@ -179,6 +180,7 @@ async fn attempt(
         provider,
         result,
         verdict,
+        reading: std::mem::take(record.reading()),
     })
 }
 
@@ -190,6 +192,11 @@ async fn held(provider: Provider, inquiry: &Inquiry, record: &mut Record) -> Res
             ask::plan(inquiry.headers.clone(), inquiry, record).await?
         }
     };
+    let status = answer.head.status;
+    if !(status.is_success() || status.is_client_error() || status.is_server_error()) {
+        let cause = format!("status {status} answers nothing");
+        return Err(Error::because(Kind::UpstreamBroken, cause));
+    }
     let wanted = match inquiry.endpoint {
         Endpoint::Messages if inquiry.asked.is_streaming => Wanted::Stream,
         Endpoint::Messages => Wanted::Message,
@@ -259,6 +266,12 @@ fn said(result: &Result<Answer, Error>) -> Cow<'static, str> {
 }
 
 impl Failed {
+    /// The client is told of this one, and what it has stated is booked.
+    fn end(self, record: &mut Record) -> Result<Answer, Error> {
+        *record.reading() = self.reading;
+        self.result
+    }
+
     /// Reads the words of a refusal, if they come soon.
     async fn read(&mut self) {
         if let Ok(answer) = &mut self.result

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -279,7 +279,22 @@ pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
 /// A refusal for a client that was promised a stream.
 pub fn event(error: &Error, request_id: &str) -> Bytes {
     let row = row(error.kind);
-    event_of(&envelope(row.r#type, &message(&row, error), request_id))
+    let error_type = match row.retry {
+        Retry::Never => row.r#type,
+        Retry::ByStatus | Retry::After(_) => repeated(row.r#type),
+    };
+    event_of(&envelope(error_type, &message(&row, error), request_id))
+}
+
+/// The type that makes clients repeat a request as they do after the status of
+/// this one: what a stream calls a `rate_limit_error` they do not repeat.
+///
+/// Source: measured with the real clients.
+fn repeated(error_type: &str) -> &str {
+    match error_type {
+        "rate_limit_error" => "overloaded_error",
+        other => other,
+    }
 }
 
 /// The end of a stream that has had content. Clients repeat the request after
@@ -289,18 +304,33 @@ pub fn event(error: &Error, request_id: &str) -> Bytes {
 /// Source: measured, `sse-…-mid` of the real clients.
 pub fn last_event(error: &Error, request_id: &str) -> Bytes {
     let row = row(error.kind);
-    let error_type = match row.r#type {
+    let error_type = match repeated(row.r#type) {
         again @ ("overloaded_error" | "api_error" | "timeout_error") => again,
-        "rate_limit_error" => "overloaded_error",
         _ => "api_error",
     };
     event_of(&envelope(error_type, &message(&row, error), request_id))
 }
 
 /// An upstream's refusal, for a client that was promised a stream.
-pub fn upstream_event(status: StatusCode, body: &[u8], request_id: &str) -> Bytes {
-    let said = Said::of(status, body);
-    event_of(&envelope(&said.r#type, &said.message, request_id))
+pub fn upstream_event(head: &response::Parts, body: &[u8], request_id: &str) -> Bytes {
+    let said = Said::of(head.status, body);
+    let is_repeated = head
+        .headers
+        .get("x-should-retry")
+        .is_none_or(|it| it != "false");
+    let error_type = match is_repeated {
+        true => repeated(&said.r#type),
+        false => &said.r#type,
+    };
+    event_of(&envelope(error_type, &said.message, request_id))
+}
+
+/// An upstream's own last event, which is an `error`, so that clients repeat the
+/// request: somebody else can answer it. None: they do that anyway, or should not.
+pub fn repeated_event(data: &[u8], request_id: &str) -> Option<Bytes> {
+    let said = Said::of(StatusCode::INTERNAL_SERVER_ERROR, data);
+    let error_type = repeated(&said.r#type);
+    (error_type != said.r#type).then(|| event_of(&envelope(error_type, &said.message, request_id)))
 }
 
 /// Makes an upstream's refusal ours: the same status, headers and words, in the

@@ -271,7 +271,7 @@ impl Relay {
             None => data,
         };
         self.tap.see(&data);
-        if !self.is_ending && self.events.is_some() && self.tap.is_final() {
+        if !self.is_ending && self.events.is_some() && self.tap.has_had_its_say() {
             self.is_ending = true;
             self.pings = None;
             self.silence = Silence::new(GRACE.min(self.terms.idle_timeout));
@@ -280,12 +280,26 @@ impl Relay {
             Some(events) => events.push(data),
             None => data,
         };
+        let data = self.repeatable(data);
         // The server does not ask again for what it knows to be the end.
         let rest = self.look_for_the_end();
         match (data.is_empty(), rest.is_empty()) {
             (_, true) => data,
             (true, false) => rest,
             (false, false) => [data, rest].concat().into(),
+        }
+    }
+
+    /// Events as the client gets them: as they are, but that it is to repeat the
+    /// request where somebody else can answer it.
+    fn repeatable(&self, events: Bytes) -> Bytes {
+        if self.events.is_none() || !self.tap.has_failed_replaceably() {
+            return events;
+        }
+        let (before, last) = events::split_last(&events);
+        match sse::error(last).and_then(|data| refusal::repeated_event(&data, &self.request_id)) {
+            Some(event) => [before, &event].concat().into(),
+            None => events,
         }
     }
 

@@ -56,6 +56,12 @@ impl Events {
     }
 }
 
+/// Whole events, apart from the last of them.
+pub fn split_last(events: &[u8]) -> (&[u8], &[u8]) {
+    let body = events.trim_ascii_end();
+    events.split_at(end_of_last_event(body).unwrap_or(0))
+}
+
 /// Behind the last empty line. Lines end as [`super::sse`] says.
 fn end_of_last_event(bytes: &[u8]) -> Option<usize> {
     let bare = memmem::rfind(bytes, b"\n\n").map(|at| at + 2);
@@ -106,6 +112,20 @@ mod tests {
             passed += events.push(Bytes::copy_from_slice(&[*byte])).len();
             let whole = [18, 29, 50, 59].into_iter().rfind(|it| *it <= at + 1);
             assert_eq!(passed, whole.unwrap_or(0), "after {at}");
+        }
+    }
+
+    #[test]
+    fn the_last_event_is_found_behind_others() {
+        for (events, last) in [
+            ("", ""),
+            ("data: 1\n\n", "data: 1\n\n"),
+            ("data: 1\n\ndata: 2\n\n", "data: 2\n\n"),
+            ("data: 1\r\n\r\ndata: 2\r\n\r\n", "data: 2\r\n\r\n"),
+        ] {
+            let (before, found) = split_last(events.as_bytes());
+            assert_eq!(found, last.as_bytes());
+            assert_eq!([before, found].concat(), events.as_bytes());
         }
     }
 

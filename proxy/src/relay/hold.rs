@@ -34,6 +34,8 @@ enum Found {
     Nothing,
     /// Something that must not come twice.
     Content,
+    /// The end, and nothing before it: not why it stops either.
+    Empty,
     Error(Refused),
 }
 
@@ -88,7 +90,7 @@ pub async fn hold(
         .map_err(|cause| Error::because(Kind::UpstreamBroken, cause))?;
     let content = async {
         match (Form::of(&answer.head.headers), wanted) {
-            (Form::Stream, Wanted::Stream | Wanted::Message) => {
+            (Form::Stream, Wanted::Stream) => {
                 stream(answer, decoder, patience.silence, reading).await
             }
             (Form::Json, wanted) => whole(answer, wanted, patience.silence).await,
@@ -125,6 +127,10 @@ async fn stream(
         held.add(piece);
         match found {
             Found::Error(refused) => return Ok(refused.answer(answer)),
+            Found::Empty => {
+                let cause = "the stream says that it is over before its content";
+                return Err(Error::because(Kind::UpstreamBroken, cause));
+            }
             Found::Nothing if held.bytes < MAX_HELD_BYTES => {}
             Found::Nothing | Found::Content => return Ok(held.before(answer)),
         }
@@ -233,8 +239,8 @@ impl Found {
             b"content_block_start"
             | b"content_block_delta"
             | b"content_block_stop"
-            | b"message_delta"
-            | b"message_stop" => Self::Content,
+            | b"message_delta" => Self::Content,
+            b"message_stop" => Self::Empty,
             b"error" => Self::Error(Refused::of(event.data)),
             // Also what nobody has heard of yet.
             _ => Self::Nothing,

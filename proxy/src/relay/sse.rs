@@ -42,6 +42,17 @@ impl Event<'_> {
     }
 }
 
+/// The data of an `error` event, if that is all that these bytes are.
+pub fn error(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut data = None;
+    let mut each = |event: Event<'_>| {
+        let is_error = event.kind().is_ok_and(|kind| *kind == *b"error");
+        data = is_error.then(|| event.data.to_vec());
+    };
+    Splitter::default().push(bytes, &mut each).ok()?;
+    data
+}
+
 /// What of the event under way has arrived.
 #[derive(Debug, Default)]
 pub struct Splitter {

@@ -29,7 +29,10 @@ impl Tap {
                 Meter::unread()
             })
         } else {
-            Meter::unread()
+            // What has been read of it before it became a refusal.
+            let mut meter = Meter::unread();
+            meter.reading = std::mem::take(record.reading());
+            meter
         };
         Self {
             meter,
@@ -68,9 +71,11 @@ impl Tap {
         self.has_stopped() || self.meter.reading.error.is_some()
     }
 
-    /// Whether nothing can come any more that a client would look at.
-    pub fn is_final(&self) -> bool {
-        self.meter.reading.ended || self.meter.reading.error.is_some()
+    /// Whether the stream has said that it has failed, and somebody else can be
+    /// asked when the client repeats the request.
+    pub fn has_failed_replaceably(&self) -> bool {
+        let record = self.record.as_ref();
+        self.meter.reading.error.is_some() && record.is_some_and(Record::has_a_choice)
     }
 
     /// Whether the stream has had its last event.

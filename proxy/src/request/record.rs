@@ -214,6 +214,11 @@ impl Record {
         self.permit = Some(permit);
     }
 
+    /// Whether the plan answers, and Bedrock could.
+    pub fn has_a_choice(&self) -> bool {
+        self.permit.is_some()
+    }
+
     /// The upstream begins to answer.
     pub fn begins(&mut self, status: u16, headers: &HeaderMap) {
         self.status = status;
@@ -299,8 +304,10 @@ impl Record {
             // The status may be ours.
             Outcome::Terminated => self.provider.is_some(),
             Outcome::UpstreamFailed => {
-                let is_refusal = self.reading.error.is_some() && self.reading.model.is_none();
-                is_success && self.first_byte.is_some() && !is_refusal
+                let has_started = self.reading.model.is_some();
+                let is_refusal = self.reading.error.is_some() && !has_started;
+                let is_relayed = is_success && self.first_byte.is_some();
+                has_started || (is_relayed && !is_refusal)
             }
             Outcome::Complete | Outcome::Refused | Outcome::Unspecified => false,
         };

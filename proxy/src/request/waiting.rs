@@ -3,7 +3,8 @@
 //! Who wants a stream and has heard nothing for the interval of pings is promised
 //! one: a head of our own and a `ping`. That is not an answer yet, so whoever
 //! fails meanwhile can still be replaced. What would have been a refusal is an
-//! `error` event then.
+//! `error` event then. Where the plan is all there is nothing is promised: its
+//! answer is the client's as it comes, with its status and its headers.
 
 use std::{
     fmt,
@@ -43,9 +44,10 @@ pub struct Waiting {
     request_id: HeaderValue,
 }
 
-/// What a client has been told, and whether it is still there.
+/// What a client has been told and may be told, and whether it is still there.
 #[derive(Debug, Default)]
 pub struct Client {
+    may_be_promised: AtomicBool,
     is_promised: AtomicBool,
     has_left: AtomicBool,
 }
@@ -68,6 +70,11 @@ pub struct Answered {
 }
 
 impl Client {
+    /// From now on a head of our own takes nothing from it.
+    pub fn allow_promise(&self) {
+        self.may_be_promised.store(true, Ordering::Relaxed);
+    }
+
     /// Whether it has a head already, so that it can be told by events only.
     pub fn is_promised(&self) -> bool {
         self.is_promised.load(Ordering::Relaxed)
@@ -104,9 +111,12 @@ impl Waiting {
             self.asking = None;
             return Poll::Ready(Sign::Answered(Box::new(answered)));
         }
+        // Whoever is asked has been decided on by now, and wakes this task.
         match &mut self.pings {
-            Some(pings) => pings.poll(cx).map(Sign::Silence),
-            None => Poll::Pending,
+            Some(pings) if self.client.may_be_promised.load(Ordering::Relaxed) => {
+                pings.poll(cx).map(Sign::Silence)
+            }
+            _ => Poll::Pending,
         }
     }
 
@@ -168,13 +178,12 @@ async fn in_a_stream(mut answer: Answer, request_id: &str) -> Result<Answer, Err
     if is_event_stream(&answer.head) {
         return Ok(answer);
     }
-    let status = answer.head.status;
-    if status.is_success() {
+    if answer.head.status.is_success() {
         let cause = "an answer that is no stream, to a question for one";
         return Err(Error::because(Kind::UpstreamBroken, cause));
     }
     let body = answer.refusal(REFUSAL_PATIENCE).await;
-    let event = refusal::upstream_event(status, &body, request_id);
+    let event = refusal::upstream_event(&answer.head, &body, request_id);
     answer.head.status = StatusCode::OK;
     let headers = &mut answer.head.headers;
     headers.insert(

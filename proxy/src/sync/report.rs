@@ -1,9 +1,12 @@
 //! Tells control what is in force here.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use chrono::Utc;
-use proto::sync::{Circuit, CircuitList, ReportRequest};
+use proto::{
+    line::time,
+    sync::{Circuit, CircuitList, CircuitState, ReportRequest},
+};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::{Sync, backoff::Backoff};
@@ -33,6 +36,7 @@ pub async fn run(sync: Sync, tasks: Tasks) {
             Ok(()) = changed.changed() => {}
             () = sync.lessons.learned() => {}
             () = sync.circuits.changed() => {}
+            () = half_open(known.as_deref().unwrap_or_default()) => {}
         }
         changed.mark_unchanged();
         let circuits = circuits(&sync);
@@ -73,6 +77,21 @@ fn circuits(sync: &Sync) -> Vec<Circuit> {
     sync.circuits.reported(now)
 }
 
+/// Ends when the first of the open ones is no longer so, only because time has
+/// passed.
+async fn half_open(circuits: &[Circuit]) {
+    let open = circuits
+        .iter()
+        .filter(|it| it.state() == CircuitState::Open);
+    let first = open
+        .filter_map(|it| it.open_until.as_ref().and_then(time))
+        .min();
+    match first {
+        Some(first) => sleep((first - Utc::now()).to_std().unwrap_or_default()).await,
+        None => pending().await,
+    }
+}
+
 fn report(sync: &Sync, circuits: Option<&Vec<Circuit>>) -> ReportRequest {
     let index = sync.index.load();
     let backlog = sync.outbox().backlog();
@@ -87,5 +106,37 @@ fn report(sync: &Sync, circuits: Option<&Vec<Circuit>>) -> ReportRequest {
         circuits: circuits.map(|circuits| CircuitList {
             circuits: circuits.clone(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proto::line::timestamp;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn open_for(seconds: i64) -> Circuit {
+        Circuit {
+            state: CircuitState::Open.into(),
+            open_until: Some(timestamp(Utc::now() + TimeDelta::seconds(seconds))),
+            ..Circuit::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_a_circuit_is_half_open_is_told_when_its_time_is_up() {
+        let begun = Instant::now();
+        let half = Circuit {
+            state: CircuitState::HalfOpen.into(),
+            ..open_for(-5)
+        };
+        half_open(&[open_for(3600), half.clone(), open_for(600)]).await;
+        let waited = begun.elapsed().as_secs();
+        assert!((599..=600).contains(&waited), "{waited} s");
+        // It has been told already.
+        let again = timeout(Duration::from_secs(86_400), half_open(&[half])).await;
+        assert!(again.is_err());
     }
 }

@@ -320,7 +320,11 @@ impl Bedrock {
     /// Sends, and waits until the answer is more than a promise: a stream may
     /// begin with a refusal.
     async fn begin(&self, asked: &Asked<'_>, shaped: &Shaped) -> Result<Answer, Error> {
-        let mut answer = self.send(asked, shaped).await?;
+        // AWS's client reads an answer that is no stream to its end: its head and
+        // its content have as long as anywhere.
+        let sent = timeout(2 * self.first_byte_timeout, self.send(asked, shaped)).await;
+        let sent = sent.map_err(|it| Error::because(Kind::FirstByteTimeout, it))?;
+        let mut answer = sent?;
         if let Flow::Bedrock(flow) = answer.flow {
             let begun = timeout(self.first_byte_timeout, flow.begun()).await;
             let begun = begun.map_err(|it| Error::because(Kind::FirstByteTimeout, it))?;

@@ -592,15 +592,17 @@ async fn what_comes_behind_a_complete_answer_does_not_spoil_it() {
 
 #[tokio::test]
 async fn an_answer_that_stalls_is_given_up() {
-    for api in ["invoke", "messages", "converse"] {
+    let apis = ["invoke", "messages", "converse"];
+    let limits = ["--idle-timeout=1", "--first-byte-timeout=1"];
+    for (api, limit) in apis.into_iter().flat_map(|api| limits.map(|it| (api, it))) {
         let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];
-        let settings = ["--bedrock-api", api, "--idle-timeout=1"];
+        let settings = ["--bedrock-api", api, limit];
         let BedrockRig { rig, bedrock } = BedrockRig::with(&settings, resources).await;
         let stalls = Reply::text("one two three").ending(At::Bytes(20), How::Silence);
         bedrock.script().then(stalls);
         let mut client = rig.client().await;
         let answer = client.post(&messages(), &question(false)).await;
-        assert!(answer.status.is_server_error(), "{api}");
+        assert!(answer.status.is_server_error(), "{api} {limit}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the plan fails before its first content is Bedrock's to answer, and
 //! nobody notices.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use proto::sync::{Outcome, Provider};
 use serde_json::{Value, json};
@@ -10,10 +12,11 @@ use testkit::{
     },
     bedrock::{Exception, Reply as Bedrock},
 };
+use tokio::time::timeout;
 
 use crate::support::{
     Rig,
-    bedrock::{BedrockRig, reset_circuit},
+    bedrock::{BedrockRig, CLAUDE, PROFILE, mapping, reset_circuit},
     client::{Answer, Client, last_error, post},
     key, question,
 };
@@ -47,6 +50,16 @@ fn failures(is_streaming: bool) -> Vec<(&'static str, Reply, &'static str)> {
         ("503", Reply::error(503), "503"),
         ("529", Reply::error(529), "529"),
         ("408", Reply::error(408), "408"),
+        (
+            "somewhere else",
+            Reply::body(302, "text/html", "<html>moved</html>").header("location", "/login"),
+            "upstream_broken",
+        ),
+        (
+            "no status of HTTP's",
+            Reply::body(799, "text/html", "<html>what</html>"),
+            "upstream_broken",
+        ),
         (
             "headers and no body",
             answer().ending(At::Bytes(0), How::Close),
@@ -116,6 +129,17 @@ fn failures(is_streaming: bool) -> Vec<(&'static str, Reply, &'static str)> {
                 "upstream_broken",
             ),
             (
+                "a start and a stop",
+                Reply::events([
+                    (
+                        "message_start",
+                        json!({"type": "message_start", "message": {}}),
+                    ),
+                    ("message_stop", json!({"type": "message_stop"})),
+                ]),
+                "upstream_broken",
+            ),
+            (
                 "a message at once",
                 Reply::body(200, "application/json", r#"{"type":"message","usage":{}}"#),
                 "upstream_broken",
@@ -143,6 +167,11 @@ fn failures(is_streaming: bool) -> Vec<(&'static str, Reply, &'static str)> {
                 "upstream_broken",
             ),
             ("no message", json("{}"), "upstream_broken"),
+            (
+                "a stream",
+                Reply::events([("message_stop", json!({"type": "message_stop"}))]),
+                "upstream_broken",
+            ),
             ("an error that claims success", json(error), "529"),
         ]);
     }
@@ -591,12 +620,21 @@ async fn who_waits_for_a_stream_is_promised_one_and_still_rescued() {
 
 #[tokio::test]
 async fn a_promised_stream_is_refused_by_an_event() {
-    let rig = Rig::with(Simulator::start().await.unwrap(), &["--ping-interval=1"]).await;
+    let settings = ["--ping-interval=1", "--circuit-failure-threshold=100000"];
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&settings).await;
+    let refusal = || Bedrock::refusal(Exception::AccessDenied);
+    bedrock.script().always(refusal());
     for (reply, error_type) in [
         (Reply::error(529), "overloaded_error"),
         (Reply::error(400), "invalid_request_error"),
         (Reply::html(502), "api_error"),
         (Reply::raw("no HTTP"), "api_error"),
+        // What a stream calls so, clients do not repeat.
+        (Reply::error(429), "overloaded_error"),
+        (
+            Reply::error(429).header("retry-after", "600"),
+            "rate_limit_error",
+        ),
     ] {
         let gate = Gate::closed();
         rig.simulator.script().then(reply.head_gate(&gate));
@@ -606,7 +644,102 @@ async fn a_promised_stream_is_refused_by_an_event() {
         gate.open();
         assert_eq!(last_error(&Answer::of(response).await.body), error_type);
     }
-    for event in rig.control.events(4).await {
+    for event in rig.control.events(6).await {
         assert_eq!(event.outcome(), Outcome::UpstreamFailed);
     }
+}
+
+/// Where the plan is all there is, its answer is the client's, however late.
+#[tokio::test]
+async fn nobody_is_promised_anything_for_a_plan_that_is_alone() {
+    let rig = Rig::with(Simulator::start().await.unwrap(), &["--ping-interval=1"]).await;
+    for (status, reply) in [
+        (529, Reply::error(529)),
+        (400, Reply::error(400)),
+        (200, Reply::answer()),
+    ] {
+        let gate = Gate::closed();
+        let reply = reply.header("x-of-the-plan", "1").head_gate(&gate);
+        rig.simulator.script().then(reply);
+        let mut client = rig.client().await;
+        let asked = post(&messages(), &question(true));
+        // Longer than the interval of pings; nothing may come meanwhile.
+        let opening = client.open(asked);
+        tokio::pin!(opening);
+        let patience = Duration::from_millis(1_500);
+        assert!(timeout(patience, &mut opening).await.is_err());
+        gate.open();
+        let response = opening.await;
+        assert_eq!(response.status(), status);
+        assert_eq!(response.headers()["x-of-the-plan"], "1");
+    }
+}
+
+/// What the plan has said of an answer that never came is booked with it.
+#[tokio::test]
+async fn what_a_failed_stream_has_stated_is_booked() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&EAGER).await;
+    let usage = Usage {
+        input_tokens: 321,
+        ..Usage::default()
+    };
+    let started = Reply::answer()
+        .tokens(usage)
+        .ending(At::Events(1), How::Close);
+    rig.simulator.script().then(started);
+    bedrock
+        .script()
+        .then(Bedrock::refusal(Exception::AccessDenied));
+    let answer = ask(&rig, &question(true)).await;
+    assert_eq!(answer.status, 502);
+    let event = rig.control.events(1).await.remove(0);
+    assert_eq!(event.provider(), Provider::Plan);
+    assert_eq!(event.outcome(), Outcome::UpstreamFailed);
+    assert_eq!(event.tokens.unwrap().input_tokens, 321);
+}
+
+/// Clients do not repeat what a stream calls a `rate_limit_error`; where somebody
+/// else can answer, they are told so that they do.
+#[tokio::test]
+async fn a_rate_limit_within_the_content_is_told_so_that_it_is_repeated() {
+    let limited = || Reply::answer().ending(At::Events(4), How::Error(ApiError::of_status(429)));
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&EAGER).await;
+    rig.simulator.script().then(limited());
+    let answer = ask(&rig, &question(true)).await;
+    assert_eq!(last_error(&answer.body), "overloaded_error");
+    let message = ApiError::of_status(429).message;
+    let text = String::from_utf8_lossy(&answer.body);
+    assert!(text.contains(&message), "{text}");
+    assert_eq!(bedrock.counts().requests, 0);
+
+    let alone = Rig::start().await;
+    alone.simulator.script().then(limited());
+    let answer = ask(&alone, &question(true)).await;
+    assert_eq!(last_error(&answer.body), "rate_limit_error");
+}
+
+/// A stream that has said why it stops is complete; nobody waits for more.
+#[tokio::test]
+async fn a_stop_that_stays_out_is_not_waited_for() {
+    let rig = Rig::start().await;
+    let whole = ask(&rig, &question(true)).await.names().len();
+    let stays_out = Reply::answer().ending(At::Events(whole - 1), How::Silence);
+    rig.simulator.script().then(stays_out);
+    let answer = ask(&rig, &question(true)).await;
+    assert_eq!(answer.names().last().unwrap(), "message_stop");
+    for event in rig.control.events(2).await {
+        assert_eq!(event.outcome(), Outcome::Complete);
+        assert!(!event.is_estimate);
+    }
+}
+
+#[tokio::test]
+async fn nobody_counts_for_a_key_that_has_no_credential() {
+    let resources = vec![mapping(CLAUDE, PROFILE, None)];
+    let rig = BedrockRig::with(&[], resources).await.rig;
+    let path = format!("/ak/{}/v1/messages/count_tokens", key());
+    let answer = rig.client().await.post(&path, &question(false)).await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.error_type(), "not_found_error");
+    assert_eq!(answer.headers["x-should-retry"], "false");
 }

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use rand::{
     RngExt, SeedableRng,
     rngs::StdRng,
-    seq::{IndexedRandom, SliceRandom},
+    seq::{IndexedRandom, IteratorRandom, SliceRandom},
 };
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -37,12 +37,16 @@ enum Fate {
     UsedUp,
     BackAtOnce,
     Throttled,
+    /// And says for how long.
+    Waiting,
     Internal,
     Overloaded,
     Dead,
     ErrorFirst,
     CutBefore,
     ClosedBefore,
+    /// Says nothing any more, rarely, because that takes its time.
+    Silent,
     /// Comes when the client has got content already.
     CutAfter,
     ErrorAfter,
@@ -50,16 +54,18 @@ enum Fate {
 
 impl Fate {
     /// Of which the client must notice nothing.
-    const HIDDEN: [Self; 9] = [
+    const HIDDEN: [Self; 11] = [
         Self::UsedUp,
         Self::BackAtOnce,
         Self::Throttled,
+        Self::Waiting,
         Self::Internal,
         Self::Overloaded,
         Self::Dead,
         Self::ErrorFirst,
         Self::CutBefore,
         Self::ClosedBefore,
+        Self::Silent,
     ];
 
     /// Only a stream has a time after its first content.
@@ -69,7 +75,11 @@ impl Fate {
         let drawn = match random.random_range(0..100) {
             0..50 => None,
             50..53 if is_streaming => Self::LATE.choose(random),
-            _ => Self::HIDDEN.choose(random),
+            _ if random.random_ratio(1, 100) => Some(&Self::Silent),
+            _ => Self::HIDDEN
+                .iter()
+                .filter(|it| **it != Self::Silent)
+                .choose(random),
         };
         drawn.copied().unwrap_or(Self::Healthy)
     }
@@ -91,12 +101,14 @@ impl Fate {
             Self::UsedUp => Reply::plan_limit(4_102_444_800),
             Self::BackAtOnce => Reply::plan_limit(1),
             Self::Throttled => Reply::error(429),
+            Self::Waiting => Reply::error(429).header("retry-after", "1"),
             Self::Internal => Reply::error(500),
             Self::Overloaded => Reply::error(529),
             Self::Dead => ending(At::Start, How::Reset),
             Self::ErrorFirst => ending(At::Start, error),
             Self::CutBefore => ending(At::Bytes(40), How::Reset),
             Self::ClosedBefore => ending(At::Bytes(40), How::Close),
+            Self::Silent => ending(At::Bytes(40), How::Silence),
             Self::CutAfter => ending(At::Events(3), How::Reset),
             Self::ErrorAfter => ending(At::Events(3), error),
         }
@@ -362,7 +374,9 @@ async fn clients_see_no_error_but_where_both_have_failed_and_all_is_counted_once
     let mut random = StdRng::seed_from_u64(seed);
     let world = OnBedrock::after_the_plan(|stack| {
         // So that circuits open and close all the time.
-        stack.proxies(2).setting("PROXY_CIRCUIT_RESET_TIMEOUT", "1")
+        let stack = stack.proxies(2).setting("PROXY_CIRCUIT_RESET_TIMEOUT", "1");
+        // Long enough for whoever answers, on a busy machine too.
+        stack.setting("PROXY_FIRST_BYTE_TIMEOUT", "10")
     })
     .await?;
     let simulators: [(&Server, &str); 2] =

@@ -119,8 +119,8 @@ impl Fate {
     }
 }
 
-/// Everything that the plan may do, short of silence and of not being there, which
-/// have tests of their own.
+/// Everything that the plan may do, short of not being there, which has a test of
+/// its own.
 fn fates() -> Vec<Fate> {
     let cut = |at, how| Reply::answer().ending(at, how);
     let first_error = |at| cut(at, How::Error(ApiError::overloaded()));
@@ -149,6 +149,13 @@ fn fates() -> Vec<Fate> {
             200,
             cut(At::Bytes(40), How::Close),
         ),
+        Fate::failing("a stall before the head", 504, cut(At::Start, How::Silence)),
+        Fate::failing(
+            "a stall within the start",
+            200,
+            cut(At::Bytes(40), How::Silence),
+        ),
+        Fate::failing("302", 302, Reply::html(302)),
         Fate::refused("400", 400),
         Fate::refused("401", 401),
         Fate::refused("403", 403),
@@ -166,6 +173,7 @@ fn fates_of_streams() -> Vec<Fate> {
         Fate::failing("a reset after the start", 200, after_start(How::Reset)),
         Fate::failing("an end after the start", 200, after_start(How::Close)),
         Fate::failing("a clean end after the start", 200, after_start(How::Clean)),
+        Fate::failing("a stall after the start", 200, after_start(How::Silence)),
     ]
 }
 
@@ -210,7 +218,11 @@ impl Row {
 /// what the row says, and every circuit stands where the row says.
 async fn set_up(rows: Vec<(Fate, bool, Circuit)>) -> Result<(OnBedrock, Vec<Row>)> {
     let set_up = |stack: Builder<'static>| {
-        stack.setting("PROXY_PLAN_API_KEY", "sk-ant-api03-of-the-company")
+        stack
+            .setting("PROXY_PLAN_API_KEY", "sk-ant-api03-of-the-company")
+            // Long enough for whoever answers, on a busy machine too.
+            .setting("PROXY_FIRST_BYTE_TIMEOUT", "10")
+            .setting("PROXY_IDLE_TIMEOUT", "10")
     };
     let world = OnBedrock::after_the_plan(set_up).await?;
     let rows = stream::iter(rows).map(|row| prepared(&world, row));
@@ -330,7 +342,8 @@ async fn every_row_of_the_table_holds() -> Result<()> {
     let (world, rows) = set_up(rows).await?;
     let tried = stream::iter(rows.iter().zip(forms))
         .map(|(row, is_streaming)| try_out(&world, row, is_streaming))
-        .buffered(8);
+        // Most of those that take long wait for the end of a stall.
+        .buffered(32);
     let tried: Vec<_> = tried.collect().await;
     let mut failures: Vec<_> = tried.into_iter().filter_map(Result::err).collect();
     for row in &rows {
