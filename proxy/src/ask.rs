@@ -89,12 +89,25 @@ async fn send(headers: HeaderMap, body: Bytes, inquiry: &Inquiry) -> Result<Answ
             Full::new(body),
         )
         .map_err(|cause| Error::because(Kind::NotFound, cause))?;
-    let answer = inquiry.proxy.upstream.send(request).await?;
+    let mut answer = inquiry.proxy.upstream.send(request).await?;
     if answer.head.status.is_informational() {
         let cause = format!("status {} to a request for none", answer.head.status);
         return Err(Error::because(Kind::UpstreamBroken, cause));
     }
-    if owner == Owner::Operator && is_refused_credential(answer.head.status) {
+    if owner == Owner::Operator {
+        answer.head.extensions.insert(owner);
+    }
+    accepted(answer)
+}
+
+/// The plan's answer, unless it refuses the company's key.
+///
+/// # Errors
+///
+/// It does.
+pub fn accepted(answer: Answer) -> Result<Answer, Error> {
+    let is_ours = answer.head.extensions.get() == Some(&Owner::Operator);
+    if is_ours && is_refused_credential(answer.head.status) {
         tracing::error!(
             status = answer.head.status.as_u16(),
             "the Anthropic API does not accept PROXY_PLAN_API_KEY: replace it"

@@ -17,7 +17,11 @@ use crate::{
     error::{Error, Kind},
     refusal,
     relay::hold::{Patience, Wanted, hold},
-    request::{Inquiry, record::Record, waiting::Client},
+    request::{
+        Inquiry,
+        record::{Attempt, Record},
+        waiting::Client,
+    },
     route::{
         self,
         circuit::{Admission, Failure},
@@ -25,7 +29,6 @@ use crate::{
         fallback::{self, Told, Verdict},
     },
     upstream::{Answer, Flow, bedrock::fault},
-    usage::meter::Reading,
 };
 
 /// Why somebody was not asked first.
@@ -42,8 +45,7 @@ struct Failed {
     provider: Provider,
     result: Result<Answer, Error>,
     verdict: Verdict,
-    /// What it has stated nevertheless.
-    reading: Reading,
+    attempt: Attempt,
 }
 
 /// The answer that the client gets.
@@ -141,10 +143,18 @@ async fn first_of(
     failed.map_or_else(|| Err(Kind::NotFound.into()), |it| it.end(record))
 }
 
-/// Lets something go on while `work` is done, but does not wait for it.
-async fn beside<T>(something: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {
+/// Lets something go on while `work` is done, and waits for it only when that
+/// fails.
+async fn beside<T, E>(
+    something: impl Future<Output = ()>,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     match future::select(pin!(work), pin!(something)).await {
-        Either::Left((done, _)) => done,
+        Either::Left((Ok(done), _)) => Ok(done),
+        Either::Left((failed, something)) => {
+            something.await;
+            failed
+        }
         Either::Right(((), work)) => work.await,
     }
 }
@@ -180,7 +190,7 @@ async fn attempt(
         provider,
         result,
         verdict,
-        reading: std::mem::take(record.reading()),
+        attempt: record.put_aside(),
     })
 }
 
@@ -201,6 +211,7 @@ async fn held(provider: Provider, inquiry: &Inquiry, record: &mut Record) -> Res
         Endpoint::Messages if inquiry.asked.is_streaming => Wanted::Stream,
         Endpoint::Messages => Wanted::Message,
         Endpoint::CountTokens => Wanted::Count,
+        Endpoint::Models => Wanted::Models,
         _ => return Ok(answer),
     };
     let limits = &inquiry.proxy.limits;
@@ -208,7 +219,9 @@ async fn held(provider: Provider, inquiry: &Inquiry, record: &mut Record) -> Res
         content: limits.first_byte_timeout,
         silence: limits.idle_timeout,
     };
-    let mut answer = hold(answer, wanted, patience, record.reading()).await?;
+    let answer = hold(answer, wanted, patience, record.reading()).await?;
+    // It may have said so within a success.
+    let mut answer = ask::accepted(answer)?;
     if provider == Provider::Bedrock && !answer.head.status.is_success() {
         // Its other refusals are errors by now.
         let body = answer.refusal(REFUSAL_PATIENCE).await;
@@ -241,7 +254,6 @@ async fn both_failed(first: Failed, second: Failed, record: &mut Record) -> Fail
         Told::Plan => plan,
         Told::Bedrock => bedrock,
     };
-    record.goes_to(told.provider);
     told.read().await;
     if let Ok(answer) = &mut told.result {
         refusal::in_our_name(answer, record.request_id());
@@ -266,9 +278,10 @@ fn said(result: &Result<Answer, Error>) -> Cow<'static, str> {
 }
 
 impl Failed {
-    /// The client is told of this one, and what it has stated is booked.
+    /// The client is told of this one, and it is what is booked.
     fn end(self, record: &mut Record) -> Result<Answer, Error> {
-        *record.reading() = self.reading;
+        record.goes_to(self.provider);
+        record.resumes(self.attempt);
         self.result
     }
 

@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Response, header, response};
 use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
@@ -110,7 +110,7 @@ pub struct Pings {
 const MESSAGE_STOP: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
 
 /// How long an upstream may take to end what it has said to the end.
-const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// What the API sends for it.
 const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
@@ -296,11 +296,15 @@ impl Relay {
         if self.events.is_none() || !self.tap.has_failed_replaceably() {
             return events;
         }
-        let (before, last) = events::split_last(&events);
-        match sse::error(last).and_then(|data| refusal::repeated_event(&data, &self.request_id)) {
-            Some(event) => [before, &event].concat().into(),
-            None => events,
+        let mut told = BytesMut::with_capacity(events.len());
+        for event in events::each(&events) {
+            let error = sse::error(event);
+            match error.and_then(|it| refusal::repeated_event(&it, &self.request_id)) {
+                Some(repeated) => told.extend_from_slice(&repeated),
+                None => told.extend_from_slice(event),
+            }
         }
+        told.freeze()
     }
 
     fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {

@@ -125,7 +125,8 @@ async fn take(
             return Err(kind.into());
         }
     };
-    let body = body::collect(body, &head.headers, &proxy.limits, &proxy.buffers).await?;
+    let stopping = &proxy.terms.stopping;
+    let body = body::collect(body, &head.headers, &proxy.limits, &proxy.buffers, stopping).await?;
     let asked = match target.endpoint {
         Endpoint::Models => Asked::default(),
         _ => Asked::of(&head.headers, &body.bytes)?,

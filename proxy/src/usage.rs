@@ -60,6 +60,17 @@ pub enum CacheTtl {
 }
 
 impl Usage {
+    /// Whether no tokens are stated, which no answer goes without.
+    pub fn is_nothing(&self) -> bool {
+        let stated = [
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_input_tokens,
+            self.cache_creation_input_tokens,
+        ];
+        stated.iter().all(|it| it.unwrap_or(0) == 0)
+    }
+
     /// Takes a later statement in. Since totals only grow, the larger number is
     /// the newer one: this is right when a number comes only at the beginning,
     /// only at the end, or at the beginning as zero.

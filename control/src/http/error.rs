@@ -14,11 +14,11 @@ use utoipa::ToSchema;
 use crate::store;
 
 macro_rules! codes {
-    ($($variant:ident = $status:literal $message:literal)*) => {
+    ($($(#[$attribute:meta])* $variant:ident = $status:literal $message:literal)*) => {
         /// What went wrong, for programs. Codes stay; messages may change.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
         #[serde(rename_all = "snake_case")]
-        pub(super) enum Code { $($variant),* }
+        pub(super) enum Code { $($(#[$attribute])* $variant),* }
 
         impl Code {
             #[cfg(test)]
@@ -66,8 +66,11 @@ codes! {
     UserAlreadyActive = 409 "The user is active already."
     AccessKeyAlreadyRevoked = 409 "The access key is revoked already."
     AccessKeyNotActive = 409 "Only an active access key can be rotated; issue a new one."
-    NoAccessKeys = 409 "The user has no working access key; issue one and register a Bedrock key first."
-    MissingBedrockKeys = 409 "Not every working access key of the user has a Bedrock key; register them first."
+    // These two are the original's, as it spelt them.
+    #[serde(rename = "NO_ACCESS_KEYS")]
+    NoAccessKeys = 400 "The user has no working access key; issue one and register a Bedrock key first."
+    #[serde(rename = "MISSING_BEDROCK_KEYS")]
+    MissingBedrockKeys = 400 "Not every working access key of the user has a Bedrock key; register them first."
     ModelMappingExists = 409 "There is a mapping for this claude_model already; change that."
     TooManyModelMappings = 409 "There are 1000 model mappings; delete some first."
     BodyTooLarge = 413 "The request's body is larger than 1 MiB."

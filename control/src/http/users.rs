@@ -208,8 +208,8 @@ pub(super) async fn change(
     request_body = Route,
     responses(
         (status = 200, description = "The changed user", body = User),
+        (status = 400, description = "Access keys or credentials are missing", body = ErrorBody),
         (status = 404, description = "No such user", body = ErrorBody),
-        (status = 409, description = "Access keys or credentials are missing", body = ErrorBody),
     )
 )]
 #[put("/users/{user_id}/routing-strategy")]

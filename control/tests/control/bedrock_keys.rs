@@ -537,7 +537,7 @@ async fn bedrock_only_needs_a_credential_for_every_working_key() {
     );
     app.put(&route, bedrock_only.clone())
         .await
-        .assert_error(409, "no_access_keys");
+        .assert_error(400, "NO_ACCESS_KEYS");
 
     let key = app.access_key(&user).await["id"]
         .as_str()
@@ -550,7 +550,7 @@ async fn bedrock_only_needs_a_credential_for_every_working_key() {
     register(&app, &key, API_KEY).await;
     app.put(&route, bedrock_only.clone())
         .await
-        .assert_error(409, "missing_bedrock_keys");
+        .assert_error(400, "MISSING_BEDROCK_KEYS");
     // Revoked keys do not count.
     app.delete(&format!("/admin/access-keys/{other}")).await;
     let mut copy = copy(&app).await;

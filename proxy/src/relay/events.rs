@@ -56,10 +56,21 @@ impl Events {
     }
 }
 
-/// Whole events, apart from the last of them.
-pub fn split_last(events: &[u8]) -> (&[u8], &[u8]) {
-    let body = events.trim_ascii_end();
-    events.split_at(end_of_last_event(body).unwrap_or(0))
+/// Whole events, one by one.
+pub fn each(mut events: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let end = end_of_first_event(events).unwrap_or(events.len());
+        let (event, rest) = events.split_at(end);
+        events = rest;
+        (!event.is_empty()).then_some(event)
+    })
+}
+
+/// Behind the first empty line.
+fn end_of_first_event(bytes: &[u8]) -> Option<usize> {
+    let bare = memmem::find(bytes, b"\n\n").map(|at| at + 2);
+    let full = memmem::find(bytes, b"\n\r\n").map(|at| at + 3);
+    bare.into_iter().chain(full).min()
 }
 
 /// Behind the last empty line. Lines end as [`super::sse`] says.
@@ -116,17 +127,15 @@ mod tests {
     }
 
     #[test]
-    fn the_last_event_is_found_behind_others() {
-        for (events, last) in [
-            ("", ""),
-            ("data: 1\n\n", "data: 1\n\n"),
-            ("data: 1\n\ndata: 2\n\n", "data: 2\n\n"),
-            ("data: 1\r\n\r\ndata: 2\r\n\r\n", "data: 2\r\n\r\n"),
-        ] {
-            let (before, found) = split_last(events.as_bytes());
-            assert_eq!(found, last.as_bytes());
-            assert_eq!([before, found].concat(), events.as_bytes());
-        }
+    fn events_come_one_by_one() {
+        let found: Vec<&[u8]> = each(STREAM.as_bytes()).collect();
+        assert_eq!(found.concat(), STREAM.as_bytes());
+        let ends = found.iter().scan(0, |end, it| {
+            *end += it.len();
+            Some(*end)
+        });
+        assert_eq!(ends.collect::<Vec<_>>(), [18, 29, 50, 59]);
+        assert_eq!(each(b"").count(), 0);
     }
 
     #[test]

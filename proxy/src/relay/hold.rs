@@ -53,6 +53,8 @@ pub enum Wanted {
     Message,
     /// How many tokens the input has.
     Count,
+    /// Which models there are.
+    Models,
 }
 
 /// How long is waited, from the head on.
@@ -86,8 +88,10 @@ pub async fn hold(
     if !answer.head.status.is_success() {
         return Ok(answer);
     }
-    let decoder = Decoder::of(form::coding(&answer.head.headers))
-        .map_err(|cause| Error::because(Kind::UpstreamBroken, cause))?;
+    let Ok(decoder) = Decoder::of(form::coding(&answer.head.headers)) else {
+        // Nobody can look into it but the client, who may have asked for it.
+        return Ok(answer);
+    };
     let content = async {
         match (Form::of(&answer.head.headers), wanted) {
             (Form::Stream, Wanted::Stream) => {
@@ -166,6 +170,7 @@ async fn whole(mut answer: Answer, wanted: Wanted, silence: Duration) -> Result<
 enum Said {
     Message,
     Count,
+    Models,
     Error(Refused),
     Other,
 }
@@ -176,6 +181,7 @@ impl Said {
         struct Typed {
             r#type: Option<String>,
             input_tokens: Option<IgnoredAny>,
+            data: Option<Vec<IgnoredAny>>,
         }
         let text = decode::whole(headers, body)
             .map_err(|cause| Error::because(Kind::UpstreamBroken, cause))?;
@@ -186,8 +192,10 @@ impl Said {
         };
         Ok(match typed.r#type.as_deref() {
             Some("message") => Self::Message,
+            Some("model") => Self::Models,
             Some("error") => Self::Error(Refused::of(&text)),
             _ if typed.input_tokens.is_some() => Self::Count,
+            _ if typed.data.is_some() => Self::Models,
             _ => Self::Other,
         })
     }
@@ -196,6 +204,7 @@ impl Said {
         match self {
             Self::Message => wanted == Wanted::Message,
             Self::Count => wanted == Wanted::Count,
+            Self::Models => wanted == Wanted::Models,
             Self::Error(_) | Self::Other => false,
         }
     }

@@ -14,6 +14,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Error, Kind},
@@ -80,8 +81,22 @@ impl Buffers {
 ///
 /// # Errors
 ///
-/// Too large, too slow, broken off, or no room for it.
+/// Too large, too slow, broken off, no room for it, or this process is `stopping`.
 pub async fn collect(
+    body: Incoming,
+    headers: &HeaderMap,
+    limits: &Limits,
+    buffers: &Buffers,
+    stopping: &CancellationToken,
+) -> Result<Buffered, Error> {
+    tokio::select! {
+        biased;
+        received = receive(body, headers, limits, buffers) => received,
+        () = stopping.cancelled() => Err(Kind::Stopping.into()),
+    }
+}
+
+async fn receive(
     mut body: Incoming,
     headers: &HeaderMap,
     limits: &Limits,

@@ -60,6 +60,16 @@ pub struct Journal {
     active: AtomicU64,
 }
 
+/// What a provider was asked for and what it has stated, while somebody else is
+/// asked.
+#[derive(Debug)]
+pub struct Attempt {
+    hold: Option<Hold>,
+    bedrock_model: String,
+    bedrock_region: String,
+    reading: Reading,
+}
+
 /// One request.
 #[derive(Debug)]
 pub struct Record {
@@ -184,11 +194,30 @@ impl Record {
 
     pub fn goes_to(&mut self, provider: Provider) {
         self.provider = Some(provider);
-        if provider != Provider::Bedrock {
-            self.hold = None;
-            self.bedrock_model.clear();
-            self.bedrock_region.clear();
+    }
+
+    /// An attempt has failed. It is forgotten, unless [`Self::resumes`] is called
+    /// with it because the client is told of it.
+    pub fn put_aside(&mut self) -> Attempt {
+        Attempt {
+            hold: self.hold.take(),
+            bedrock_model: std::mem::take(&mut self.bedrock_model),
+            bedrock_region: std::mem::take(&mut self.bedrock_region),
+            reading: std::mem::take(&mut self.reading),
         }
+    }
+
+    pub fn resumes(&mut self, attempt: Attempt) {
+        let Attempt {
+            hold,
+            bedrock_model,
+            bedrock_region,
+            reading,
+        } = attempt;
+        self.hold = hold;
+        self.bedrock_model = bedrock_model;
+        self.bedrock_region = bedrock_region;
+        self.reading = reading;
     }
 
     /// A provider has said this, or was not asked for this reason.
@@ -204,9 +233,11 @@ impl Record {
         !self.route.is_empty()
     }
 
-    /// Who was asked and what each said, for a response header.
+    /// Who was asked and what each said, for a response header; none when nobody
+    /// has said anything.
     pub fn route_header(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(&self.route).ok()
+        let route = self.has_notes().then_some(&self.route)?;
+        HeaderValue::from_str(route).ok()
     }
 
     /// The plan answers. When it breaks off, its circuit is told.
@@ -309,7 +340,9 @@ impl Record {
                 let is_relayed = is_success && self.first_byte.is_some();
                 has_started || (is_relayed && !is_refusal)
             }
-            Outcome::Complete | Outcome::Refused | Outcome::Unspecified => false,
+            // It has forgotten to say.
+            Outcome::Complete => return self.is_metered() && self.reading.usage.is_nothing(),
+            Outcome::Refused | Outcome::Unspecified => false,
         };
         self.is_metered() && has_begun && !self.reading.stopped
     }

@@ -29,9 +29,6 @@ use crate::{
     upstream::{Answer, Flow},
 };
 
-/// How long the words of a refusal are waited for.
-const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
-
 /// A question that is being asked, and the client that waits.
 pub struct Waiting {
     /// None: it was answered.
@@ -161,7 +158,7 @@ async fn ask(mut inquiry: Inquiry, mut record: Record, client: Arc<Client>) -> A
     };
     let result = match result {
         Ok(answer) if client.is_promised() && !client.has_left() => {
-            in_a_stream(answer, record.request_id()).await
+            in_a_stream(answer, record.request_id(), terms.idle_timeout).await
         }
         result => result,
     };
@@ -174,7 +171,12 @@ async fn ask(mut inquiry: Inquiry, mut record: Record, client: Arc<Client>) -> A
 }
 
 /// An answer for a client that was promised a stream: a refusal becomes an event.
-async fn in_a_stream(mut answer: Answer, request_id: &str) -> Result<Answer, Error> {
+/// Its words have this long, because pings fill the time.
+async fn in_a_stream(
+    mut answer: Answer,
+    request_id: &str,
+    patience: Duration,
+) -> Result<Answer, Error> {
     if is_event_stream(&answer.head) {
         return Ok(answer);
     }
@@ -182,7 +184,7 @@ async fn in_a_stream(mut answer: Answer, request_id: &str) -> Result<Answer, Err
         let cause = "an answer that is no stream, to a question for one";
         return Err(Error::because(Kind::UpstreamBroken, cause));
     }
-    let body = answer.refusal(REFUSAL_PATIENCE).await;
+    let body = answer.refusal(patience).await;
     let event = refusal::upstream_event(&answer.head, &body, request_id);
     answer.head.status = StatusCode::OK;
     let headers = &mut answer.head.headers;

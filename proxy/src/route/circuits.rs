@@ -212,6 +212,9 @@ impl Circuits {
         if kept.circuit.state.label() != before.label() {
             kept.changed_at = now;
             self.tell(&access_key.id, &before, &kept.circuit.state);
+        } else if kept.circuit.state.opening() != before.opening() {
+            // Open for longer than was reported.
+            self.changed.notify_one();
         }
         decided
     }

@@ -281,6 +281,38 @@ async fn a_malformed_answer_of_converse_is_an_error_and_a_whole_one_stays_as_it_
     assert!(body.contains(input), "{body}");
 }
 
+/// Converse says why it stops before it says how many tokens that took. A message
+/// without the latter is complete, but its count is none.
+#[tokio::test]
+async fn a_message_of_converse_whose_count_stays_out_is_complete_and_an_estimate() {
+    let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];
+    let settings = ["--bedrock-api", "converse"];
+    let BedrockRig { rig, bedrock } = BedrockRig::with(&settings, resources).await;
+    // All but the last frame, which is the count.
+    let cut = |frames, how| Reply::text("one").ending(At::Events(frames), how);
+    let mut frames = 1;
+    let whole = loop {
+        bedrock.script().then(cut(frames, How::Clean));
+        let answer = ask(&rig, &question(true)).await;
+        if answer.status == 200 && answer.names().last().unwrap() == "message_stop" {
+            break frames;
+        }
+        frames += 1;
+        assert!(frames < 20, "{answer:?}");
+    };
+    for how in [How::Close, How::Reset, How::Silence] {
+        bedrock.script().then(cut(whole, how));
+        let names = ask(&rig, &question(true)).await.names();
+        assert_eq!(names.last().unwrap(), "message_stop", "{names:?}");
+    }
+    let events = rig.control.events(whole + 3).await;
+    let counted = events.iter().skip(whole - 1);
+    for event in counted {
+        assert_eq!(event.outcome(), proto::sync::Outcome::Complete);
+        assert!(event.is_estimate);
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_breaks_ends_in_an_error_event() {
     let BedrockRig { rig, bedrock } = BedrockRig::start().await;

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
 use proto::sync::{Outcome, Provider};
 use serde_json::{Value, json};
 use testkit::{
@@ -35,6 +37,12 @@ const EAGER: [&str; 3] = [
     "--first-byte-timeout=1",
     "--route-header=true",
 ];
+
+fn get(path: &str) -> Request<Full<Bytes>> {
+    let mut request = post(path, &question(false));
+    *request.method_mut() = Method::GET;
+    request.map(|_| Full::default())
+}
 
 fn overloaded() -> How {
     How::Error(ApiError::overloaded())
@@ -287,6 +295,14 @@ async fn a_company_key_that_is_refused_is_not_the_developers_problem() {
         answer.headers["x-proxy-route"],
         "plan:operator_credential, bedrock:200"
     );
+    // It may say so within a success, too.
+    let within = Reply::answer().ending(At::Events(0), How::Error(ApiError::of_status(401)));
+    rig.simulator.script().rule(Rule::once(within));
+    let answer = rig.client().await.send(request()).await;
+    assert_eq!(
+        answer.headers["x-proxy-route"],
+        "plan:operator_credential, bedrock:200"
+    );
     bedrock
         .script()
         .then(Bedrock::refusal(Exception::AccessDenied));
@@ -381,12 +397,15 @@ async fn the_words_of_a_refusal_are_waited_for_when_nobody_is_left() {
     rig.simulator.script().then(Reply::plan_limit(reset));
     ask(&rig, &question(true)).await;
     let gate = Gate::closed();
-    rig.simulator.script().then(Reply::error(429).gate(&gate));
+    // What has been read of them when Bedrock fails is not lost either.
+    let in_pieces = Reply::error(429).writes(Writes::Bytes(40)).gate(&gate);
+    rig.simulator.script().then(in_pieces);
     bedrock
         .script()
         .then(Bedrock::refusal(Exception::Validation));
     let mut client = rig.client().await;
     let (path, question) = (messages(), question(true));
+    gate.release(1);
     let refused = async {
         let answer = client.post(&path, &question).await;
         let words = ApiError::of_status(429).message;
@@ -394,6 +413,7 @@ async fn the_words_of_a_refusal_are_waited_for_when_nobody_is_left() {
     };
     let meanwhile = async {
         rig.simulator.until(|it| it.requests == 2).await;
+        bedrock.until(|it| it.requests == 2).await;
         gate.open();
     };
     tokio::join!(refused, meanwhile);
@@ -631,6 +651,11 @@ async fn a_promised_stream_is_refused_by_an_event() {
         (Reply::raw("no HTTP"), "api_error"),
         // What a stream calls so, clients do not repeat.
         (Reply::error(429), "overloaded_error"),
+        (Reply::error(409), "api_error"),
+        (
+            Reply::api_error(503, "service_unavailable", "m"),
+            "api_error",
+        ),
         (
             Reply::error(429).header("retry-after", "600"),
             "rate_limit_error",
@@ -644,7 +669,7 @@ async fn a_promised_stream_is_refused_by_an_event() {
         gate.open();
         assert_eq!(last_error(&Answer::of(response).await.body), error_type);
     }
-    for event in rig.control.events(6).await {
+    for event in rig.control.events(8).await {
         assert_eq!(event.outcome(), Outcome::UpstreamFailed);
     }
 }
@@ -712,6 +737,30 @@ async fn a_rate_limit_within_the_content_is_told_so_that_it_is_repeated() {
     assert!(text.contains(&message), "{text}");
     assert_eq!(bedrock.counts().requests, 0);
 
+    // Also when more comes with it.
+    let error = |kind: &str| json!({"type": "error", "error": {"type": kind, "message": "m"}});
+    let events = [
+        (
+            "message_start",
+            json!({"type": "message_start", "message": {}}),
+        ),
+        (
+            "message_delta",
+            json!({"type": "message_delta", "delta": {}}),
+        ),
+        ("error", error("rate_limit_error")),
+        ("ping", json!({"type": "ping"})),
+        ("error", error("invalid_request_error")),
+    ];
+    let at_once = Reply::events(events).writes(Writes::AtOnce);
+    rig.simulator.script().then(at_once);
+    let events = ask(&rig, &question(true)).await.events();
+    let kinds: Vec<&str> = events
+        .iter()
+        .filter_map(|(_, data)| data["error"]["type"].as_str())
+        .collect();
+    assert_eq!(kinds, ["overloaded_error", "invalid_request_error"]);
+
     let alone = Rig::start().await;
     alone.simulator.script().then(limited());
     let answer = ask(&alone, &question(true)).await;
@@ -742,4 +791,87 @@ async fn nobody_counts_for_a_key_that_has_no_credential() {
     assert_eq!(answer.status, 404);
     assert_eq!(answer.error_type(), "not_found_error");
     assert_eq!(answer.headers["x-should-retry"], "false");
+}
+
+/// Bedrock was asked first, failed and is told of: the row says what of it.
+#[tokio::test]
+async fn whose_failure_is_told_is_booked_with_its_model() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&EAGER).await;
+    let reset = (chrono::Utc::now().timestamp() + 7200).unsigned_abs();
+    rig.simulator.script().always(Reply::plan_limit(reset));
+    ask(&rig, &question(true)).await;
+    let throttled = || Bedrock::refusal(Exception::Throttling);
+    bedrock.script().always(throttled());
+    let answer = ask(&rig, &question(true)).await;
+    assert_eq!(answer.status, 429);
+    assert_eq!(
+        answer.headers["x-proxy-route"],
+        "plan:circuit_open, bedrock:bedrock_throttled, plan:429"
+    );
+    let event = rig.control.events(2).await.remove(1);
+    assert_eq!(event.provider(), Provider::Bedrock);
+    assert_eq!(event.bedrock_model, PROFILE);
+    assert!(!event.bedrock_region.is_empty());
+}
+
+/// A list of models is as whole as any other answer.
+#[tokio::test]
+async fn half_a_list_of_models_is_bedrocks_to_give() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&EAGER).await;
+    let path = format!("/ak/{}/v1/models", key());
+    let list = r#"{"data": [], "has_more": false}"#;
+    let json = |body: &'static str| Reply::body(200, "application/json", body);
+    for (reply, told) in [
+        (json(list), "plan:200"),
+        (json(&list[..12]), "plan:upstream_broken, bedrock:200"),
+        (
+            Reply::body(200, "text/html", "<html>"),
+            "plan:upstream_broken, bedrock:200",
+        ),
+    ] {
+        let rule = Rule::once(reply).path("/v1/models");
+        rig.simulator.script().rule(rule);
+        let answer = rig.client().await.send(get(&path)).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers["x-proxy-route"], told);
+    }
+    assert_eq!(bedrock.counts().requests, 0);
+}
+
+/// What nobody here can look into is the client's, who may have asked for it.
+#[tokio::test]
+async fn a_coding_that_is_unknown_here_is_no_failure() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&EAGER).await;
+    let reply = Reply::body(200, "text/event-stream", "whatever");
+    let reply = reply.header("content-encoding", "compress");
+    rig.simulator.script().then(reply);
+    let answer = ask(&rig, &question(true)).await;
+    assert_eq!(answer.body, "whatever");
+    assert_eq!(bedrock.counts().requests, 0);
+}
+
+/// A limit that lasts longer than the circuit is known to be open is news.
+#[tokio::test]
+async fn that_a_circuit_stays_open_for_longer_is_reported() {
+    let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&[]).await;
+    let now = chrono::Utc::now().timestamp();
+    let open_until = async |hours: i64| {
+        let reset = now + hours * 60;
+        let limit = Reply::plan_limit(reset.unsigned_abs());
+        rig.simulator.script().then(limit);
+        // While it is open the plan is asked after Bedrock.
+        bedrock
+            .script()
+            .then(Bedrock::refusal(Exception::Validation));
+        ask(&rig, &question(true)).await;
+        rig.control
+            .reported(|it| {
+                let circuits = it.circuits.iter().flat_map(|it| &it.circuits);
+                let mut until = circuits.filter_map(|it| it.open_until.as_ref());
+                until.any(|it| it.seconds == reset)
+            })
+            .await;
+    };
+    open_until(5).await;
+    open_until(10).await;
 }

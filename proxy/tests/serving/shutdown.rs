@@ -4,6 +4,10 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use proto::sync::Outcome;
 use testkit::anthropic::{Gate, Reply, Simulator};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{
     Rig,
@@ -68,6 +72,29 @@ async fn what_does_not_finish_in_time_is_cut_off_and_recorded() {
     assert!(event.tokens.unwrap().input_tokens > 0);
     drop(rig.log);
     assert_eq!(lines.requests().len(), 1);
+}
+
+/// Who is still sending is told, too.
+#[tokio::test]
+async fn a_request_that_has_not_arrived_is_refused_in_the_end() {
+    let settings = ["--drain-timeout=1"];
+    let rig = Rig::with(Simulator::start().await.unwrap(), &settings).await;
+    let head = format!(
+        "POST {} HTTP/1.1\r\nhost: proxy\r\ncontent-length: 100\r\nexpect: 100-continue\r\n\r\n",
+        messages()
+    );
+    let addr = rig.app.listen_addr;
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut interim).await.unwrap();
+    stream.write_all(b"{").await.unwrap();
+    let mut answer = String::new();
+    let hears = stream.read_to_string(&mut answer);
+    let (_, heard) = tokio::join!(rig.app.stop(), hears);
+    heard.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 529 "), "{answer}");
+    assert!(answer.contains("overloaded_error"), "{answer}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use aws_sdk_bedrockruntime::{
 };
 use bytes::Bytes;
 use futures_util::stream;
+use tokio::time::timeout;
 
 use super::{
     Family, Invalid, Malformed, answer as message,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
+    relay::GRACE,
     telemetry::metrics::Metrics,
     upstream::bedrock::{
         answer::{self, Answer},
@@ -116,7 +118,7 @@ struct Reading {
 async fn next(reading: Option<Reading>) -> Option<(Result<Bytes, Error>, Option<Reading>)> {
     let mut reading = reading?;
     let mut out = Vec::new();
-    match reading.receiver.recv().await {
+    match reading.receive().await {
         Ok(Some(event)) => {
             reading.events.on(&event, &mut out);
             Some((Ok(out.into()), Some(reading)))
@@ -125,7 +127,23 @@ async fn next(reading: Option<Reading>) -> Option<(Result<Bytes, Error>, Option<
             let ended = reading.events.end(&mut out);
             Some((ended.map(|()| out.into()).map_err(broken), None))
         }
-        Err(error) => Some((Err(fault::of_stream(error, exception)), None)),
+        Err(error) => Some((Err(error), None)),
+    }
+}
+
+impl Reading {
+    /// The next event; none at the end. A message that has said why it stops
+    /// lacks nothing that its client needs: how many tokens it took is waited for
+    /// no longer than for the end of any other stream.
+    async fn receive(&mut self) -> Result<Option<ConverseStreamOutput>, Error> {
+        let receiving = self.receiver.recv();
+        if !self.events.has_stopped() {
+            let received = receiving.await;
+            return received.map_err(|error| fault::of_stream(error, exception));
+        }
+        Ok(timeout(GRACE, receiving)
+            .await
+            .map_or(None, |received| received.unwrap_or(None)))
     }
 }
 

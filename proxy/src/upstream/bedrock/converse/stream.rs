@@ -162,6 +162,11 @@ impl Events {
         }
     }
 
+    /// Whether the message has said why it stops, and is what it says.
+    pub fn has_stopped(&self) -> bool {
+        self.stopped.is_some() && self.malformed.is_none()
+    }
+
     fn start(&mut self, out: &mut Vec<u8>) {
         if self.has_started {
             return;
