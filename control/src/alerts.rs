@@ -35,16 +35,18 @@ const DELIVERY: &str = "x-ccproxy-delivery";
 /// A receiver that takes longer is tried again.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// No other replica tries an alert for so long after one has taken it.
+/// No other replica tries an alert for so long after one has taken it: long enough
+/// for the receiver, and to write down that it has it.
 const CLAIMED_FOR: TimeDelta = TimeDelta::seconds(60);
-
-/// Told one after the other; the rest waits in the database.
-const BATCH: i64 = 5;
 
 /// Delays double from the first to the longest: some three days altogether.
 const FIRST_DELAY: TimeDelta = TimeDelta::seconds(5);
 const LONGEST_DELAY: TimeDelta = TimeDelta::hours(1);
 const MAX_ATTEMPTS: i32 = 80;
+
+/// Nobody is told of what was crossed so long ago, before there was a webhook; of
+/// the current month's, however. No attempt comes so late.
+const OLD_NEWS: TimeDelta = TimeDelta::days(4);
 
 /// Where alerts go. Without a webhook they stay in the database, for the API.
 #[derive(Debug, Clone)]
@@ -105,28 +107,45 @@ impl Alerts {
         let Some(webhook) = self.webhook.clone() else {
             return;
         };
+        let mut is_old_passed_over = false;
         loop {
-            if let Err(error) = self.tell_all(&webhook).await {
+            if let Err(error) = self.tell_all(&webhook, &mut is_old_passed_over).await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "alerts.not_told");
             }
             let _silence = time::timeout(poll, self.crossed.notified()).await;
         }
     }
 
-    async fn tell_all(&self, webhook: &Webhook) -> store::Result<()> {
-        loop {
-            let mut connection = self.store.connection().await?;
-            let until = Utc::now() + CLAIMED_FOR;
-            let due = budget_alerts::claim(&mut connection, until, MAX_ATTEMPTS, BATCH).await?;
-            // Nobody keeps a connection while a receiver thinks.
-            drop(connection);
-            if due.is_empty() {
-                return Ok(());
-            }
-            for alert in due {
-                self.tell(webhook, &alert).await?;
-            }
+    async fn tell_all(
+        &self,
+        webhook: &Webhook,
+        is_old_passed_over: &mut bool,
+    ) -> store::Result<()> {
+        if !*is_old_passed_over {
+            self.pass_over_what_is_old().await?;
+            *is_old_passed_over = true;
         }
+        // One by one: what another one's receiver takes is not on its claim.
+        while let Some(alert) = self.claim().await? {
+            self.tell(webhook, &alert).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever sets a webhook for the first time is not told the whole history.
+    async fn pass_over_what_is_old(&self) -> store::Result<()> {
+        let mut connection = self.store.connection().await?;
+        let alerts = budget_alerts::pass_over(&mut connection, OLD_NEWS).await?;
+        if alerts > 0 {
+            tracing::info!(alerts, "alerts.passed_over");
+        }
+        Ok(())
+    }
+
+    /// Nobody keeps a connection while a receiver thinks.
+    async fn claim(&self) -> store::Result<Option<Waiting>> {
+        let mut connection = self.store.connection().await?;
+        budget_alerts::claim(&mut connection, CLAIMED_FOR, MAX_ATTEMPTS).await
     }
 
     async fn tell(&self, webhook: &Webhook, alert: &Waiting) -> store::Result<()> {
@@ -235,5 +254,6 @@ mod tests {
         assert_eq!(seconds, [5, 10, 20, 2_560, 3_600, 3_600]);
         let total: TimeDelta = (1..MAX_ATTEMPTS).map(delay).sum();
         assert!((2..=4).contains(&total.num_days()), "{total}");
+        assert!(total < OLD_NEWS, "{total}");
     }
 }

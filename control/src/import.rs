@@ -1,73 +1,51 @@
 //! `usage import`: puts back what a killed proxy had not delivered, from its log.
 //!
 //! Every canonical line carries its event, and an event is counted once however it
-//! comes. So whole logs can be given: exactly what is missing is stored.
+//! comes. So whole logs can be given: exactly what is missing is stored. What may be
+//! a request's and is not counted is told, with its file and line.
 
 pub mod lines;
+pub mod reading;
+pub mod summary;
 
-use std::{
-    fmt,
-    fs::File,
-    io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-};
+use std::{collections::HashSet, path::PathBuf, thread};
 
 use anyhow::Context;
 use chrono_tz::Tz;
-use flate2::read::MultiGzDecoder;
-use indicatif::{ProgressBar, ProgressStyle};
 use proto::{MAX_BATCH_EVENTS, sync::UsageEvent};
+use tokio::sync::mpsc;
+use uuid::Uuid;
 
-use self::lines::{Found, find};
+pub use self::summary::Summary;
+use self::{
+    lines::Found,
+    reading::{Heard, Position},
+};
 use crate::{
     alerts::Alerts,
-    ingest::{Ingested, Ledger},
-    money::Usd,
+    ingest::Ledger,
     pricing::Pricing,
     settings,
     store::{Store, aggregates},
 };
 
-/// A longer line is none of ours.
-const MAX_LINE_BYTES: u64 = 1 << 20;
-
-/// What begins a gzip file.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-
-/// What was read, and what came of it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Summary {
-    pub lines: u64,
-    /// Requests that were found, metered or not.
-    pub requests: u64,
-    /// Events that were missing and are stored now.
-    pub new: u64,
-    /// Events that were there already.
-    pub known: u64,
-    /// Events that never can be stored.
-    pub rejected: u64,
-    /// Lines that look like a request's and cannot be read.
-    pub broken: u64,
-    /// Tokens of the new events, whatever their kind.
-    pub new_tokens: u64,
-    /// What the new events cost.
-    pub new_cost: Usd,
-}
-
 /// Reads logs into the ledger.
 #[derive(Debug)]
 pub struct Import {
     ledger: Ledger,
-    batch: Vec<UsageEvent>,
+    batch: Vec<(Position, UsageEvent)>,
+    /// What a dry run would have stored by now; none: it is stored.
+    foreseen: Option<HashSet<Uuid>>,
     summary: Summary,
 }
 
 impl Import {
-    /// Prices and time zone are those that control has put into the database.
+    /// Prices and time zone are those that control has put into the database. A dry
+    /// run says what would be put back, and changes nothing.
     ///
     /// # Errors
     /// When the database cannot be used, or control has never served it.
-    pub async fn into(store: Store) -> anyhow::Result<Self> {
+    pub async fn into(store: Store, is_dry_run: bool) -> anyhow::Result<Self> {
         let timezone = aggregates::timezone(&mut *store.connection().await?)
             .await
             .context(
@@ -90,127 +68,81 @@ impl Import {
                 timezone,
             },
             batch: Vec::new(),
-            summary: Summary::default(),
+            foreseen: is_dry_run.then(HashSet::new),
+            summary: Summary::new(is_dry_run),
         })
     }
 
-    /// Reads these files one after the other; `-` is standard input.
+    /// What was read so far, and what came of it.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Reads these files one after the other; `-` is standard input. Of one that
+    /// cannot be read to its end the rest is told and counted as such.
     ///
     /// # Errors
-    /// When something cannot be read or stored. What was stored before stays; it
-    /// does no harm to give everything again.
-    pub async fn files(mut self, paths: &[PathBuf]) -> anyhow::Result<Summary> {
-        for path in paths {
-            self.file(path)
-                .await
-                .with_context(|| format!("read {}", path.display()))?;
+    /// When something cannot be stored. What was stored before stays; it does no
+    /// harm to give everything again.
+    pub async fn files(&mut self, paths: Vec<PathBuf>) -> anyhow::Result<()> {
+        let (news, mut heard) = mpsc::channel(MAX_BATCH_EVENTS);
+        // Not a task: nobody waits for standard input when storing has failed.
+        let reading = thread::spawn(move || {
+            reading::read(&paths, |it| news.blocking_send(it).is_ok());
+        });
+        while let Some(it) = heard.recv().await {
+            self.hear(it).await?;
         }
         self.flush().await?;
-        Ok(self.summary)
+        reading
+            .join()
+            .map_err(|_panic| anyhow::anyhow!("reading has ended too early"))
     }
 
-    async fn file(&mut self, path: &Path) -> anyhow::Result<()> {
-        let (input, progress) = if path == Path::new("-") {
-            let spinner = ProgressBar::new_spinner();
-            (Box::new(io::stdin()) as Box<dyn Read + Send>, spinner)
-        } else {
-            let file = File::open(path)?;
-            let bar = ProgressBar::new(file.metadata()?.len());
-            (Box::new(file) as Box<dyn Read + Send>, bar)
-        };
-        // On a terminal only.
-        let style = "{wide_bar} {bytes} of {total_bytes}, {elapsed}";
-        progress.set_style(ProgressStyle::with_template(style)?);
-        let mut input = unpacked(progress.wrap_read(input))?;
-        let mut number = 0_u64;
-        let mut line = Vec::new();
-        while next(&mut input, &mut line)? {
-            number += 1;
-            self.line(path, number, &String::from_utf8_lossy(&line))
-                .await?;
+    async fn hear(&mut self, heard: Heard) -> anyhow::Result<()> {
+        match heard {
+            Heard::Line { has_requests } => self.summary.line(has_requests),
+            Heard::Found(at, Found::Request(event)) => {
+                self.summary.requests += 1;
+                self.batch.extend(event.map(|event| (at, *event)));
+            }
+            Heard::Found(at, Found::PassedOver(why, reason)) => {
+                self.summary.passed_over(why);
+                eprintln!("{at}: {reason}");
+            }
+            Heard::Failed(at, error) => {
+                self.summary.unread_files += 1;
+                eprintln!("{at}: the rest cannot be read: {error}");
+            }
         }
-        progress.finish_and_clear();
-        Ok(())
-    }
-
-    async fn line(&mut self, path: &Path, number: u64, line: &str) -> anyhow::Result<()> {
-        self.summary.lines += 1;
-        for found in find(line) {
-            match found {
-                Found::Request(event) => {
-                    self.summary.requests += 1;
-                    self.batch.extend(event.map(|event| *event));
-                }
-                Found::Broken(reason) => {
-                    self.summary.broken += 1;
-                    eprintln!("{}, line {number}: {reason}", path.display());
-                }
-            }
-            if self.batch.len() >= MAX_BATCH_EVENTS {
-                self.flush().await?;
-            }
+        if self.batch.len() >= MAX_BATCH_EVENTS {
+            self.flush().await?;
         }
         Ok(())
     }
 
     async fn flush(&mut self) -> anyhow::Result<()> {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.is_empty() {
+        let (places, events): (Vec<Position>, Vec<UsageEvent>) =
+            std::mem::take(&mut self.batch).into_iter().unzip();
+        if events.is_empty() {
             return Ok(());
         }
-        let ingested = self.ledger.ingest(batch).await.context("store usage")?;
+        let ids: Vec<_> = events.iter().map(|event| event.event_id.clone()).collect();
+        let ingested = match &mut self.foreseen {
+            None => self.ledger.ingest(events).await.context("store usage")?,
+            Some(foreseen) => self
+                .ledger
+                .foresee(events, foreseen)
+                .await
+                .context("look for usage")?,
+        };
+        for rejected in &ingested.rejected {
+            let of_it = ids.iter().zip(&places);
+            for (_, at) in of_it.filter(|(id, _)| **id == rejected.event_id) {
+                eprintln!("{at}: {}", rejected.reason);
+            }
+        }
         self.summary.add(&ingested);
         Ok(())
     }
-}
-
-impl Summary {
-    fn add(&mut self, ingested: &Ingested) {
-        let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
-        self.new += count(ingested.new);
-        self.known += count(ingested.duplicates);
-        self.rejected += count(ingested.rejected.len());
-        self.new_tokens += ingested.new_tokens;
-        self.new_cost += ingested.new_cost;
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "lines read           {}", self.lines)?;
-        writeln!(f, "requests found       {}", self.requests)?;
-        writeln!(f, "usage put back       {}", self.new)?;
-        writeln!(f, "  tokens             {}", self.new_tokens)?;
-        writeln!(f, "  cost (USD)         {}", self.new_cost)?;
-        writeln!(f, "usage there already  {}", self.known)?;
-        writeln!(f, "usage rejected       {}", self.rejected)?;
-        write!(f, "lines not understood {}", self.broken)
-    }
-}
-
-/// What is compressed is unpacked.
-fn unpacked(input: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
-    let mut input = BufReader::new(input);
-    let is_gzip = input.fill_buf()?.starts_with(&GZIP);
-    Ok(if is_gzip {
-        Box::new(BufReader::new(MultiGzDecoder::new(input)))
-    } else {
-        Box::new(input)
-    })
-}
-
-/// The next line, or as much of it as is kept; false at the end.
-fn next(input: &mut Box<dyn BufRead + Send>, line: &mut Vec<u8>) -> io::Result<bool> {
-    line.clear();
-    let read = input.take(MAX_LINE_BYTES).read_until(b'\n', line)?;
-    if u64::try_from(read).is_ok_and(|it| it == MAX_LINE_BYTES) && !line.ends_with(b"\n") {
-        // Too long to be ours: the rest is passed over, piece by piece.
-        line.clear();
-        let mut rest = Vec::new();
-        while input.take(MAX_LINE_BYTES).read_until(b'\n', &mut rest)? > 0 && !rest.ends_with(b"\n")
-        {
-            rest.clear();
-        }
-    }
-    Ok(read > 0)
 }

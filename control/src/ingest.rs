@@ -5,7 +5,10 @@
 mod charge;
 pub mod validate;
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use chrono::Utc;
 use chrono_tz::Tz;
@@ -61,10 +64,7 @@ impl Ledger {
     /// When the database fails; nothing of the batch is stored then.
     pub async fn ingest(&self, events: Vec<UsageEvent>) -> Result<Ingested, store::Error> {
         let began = Instant::now();
-        let prices = self.pricing.newest().ok_or_else(|| {
-            store::Error::Unavailable(anyhow::anyhow!("the price list is not read yet"))
-        })?;
-        let (fit, rejected) = look_at(events, &prices);
+        let (fit, rejected) = look_at(events, &*self.prices()?);
         let (new, budgets) = if fit.is_empty() {
             (Vec::new(), Vec::new())
         } else {
@@ -81,12 +81,8 @@ impl Ledger {
             );
         }
         let ingested = Ingested {
-            new: new.len(),
-            duplicates: fit.len().saturating_sub(new.len()),
-            new_tokens: tokens(&new),
-            new_cost: cost(&new),
-            rejected,
             budgets,
+            ..Ingested::of(&fit, &new, rejected)
         };
         metrics::ingested(
             as_u64(ingested.new),
@@ -96,6 +92,32 @@ impl Ledger {
             began.elapsed(),
         );
         Ok(ingested)
+    }
+
+    /// Says what would become of a batch, and changes nothing. What was foreseen
+    /// before is no longer new.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn foresee(
+        &self,
+        events: Vec<UsageEvent>,
+        foreseen: &mut HashSet<Uuid>,
+    ) -> Result<Ingested, store::Error> {
+        let (fit, rejected) = look_at(events, &*self.prices()?);
+        let mut connection = self.store.connection().await?;
+        let stored = HashSet::<Uuid>::from_iter(usage::stored(&mut connection, &fit).await?);
+        let new: Vec<&NewUsage> = fit
+            .iter()
+            .filter(|row| !stored.contains(&row.event_id) && foreseen.insert(row.event_id))
+            .collect();
+        Ok(Ingested::of(&fit, &new, rejected))
+    }
+
+    fn prices(&self) -> Result<Arc<PriceList>, store::Error> {
+        self.pricing.newest().ok_or_else(|| {
+            store::Error::Unavailable(anyhow::anyhow!("the price list is not read yet"))
+        })
     }
 
     /// Returns the rows that were new, and the budgets that they were held against.
@@ -122,6 +144,19 @@ impl Ledger {
                 Ok((new, budgets))
             })
             .await
+    }
+}
+
+impl Ingested {
+    fn of(fit: &[NewUsage], new: &[&NewUsage], rejected: Vec<RejectedEvent>) -> Self {
+        Self {
+            new: new.len(),
+            duplicates: fit.len().saturating_sub(new.len()),
+            new_tokens: tokens(new),
+            new_cost: cost(new),
+            rejected,
+            budgets: Vec::new(),
+        }
     }
 }
 

@@ -69,8 +69,9 @@ pub enum UsageCommand {
     /// Puts back usage that a killed proxy had not delivered, from its log: whole
     /// logs may be given, and again, because each request is counted once. Takes
     /// the lines as a proxy writes them, as a log group gives them back, or as a
-    /// container's driver keeps them, also compressed with gzip. Ends with 1 when a
-    /// line of a request could not be read or stored.
+    /// container's driver keeps them, also compressed with gzip. Ends with 1 when
+    /// something that may be a request's could not be read or stored, and says where
+    /// it is.
     Import(Import),
 }
 
@@ -80,6 +81,10 @@ pub struct Import {
     /// Files to read; standard input when none is given, or for `-`.
     #[arg(default_value = "-")]
     pub files: Vec<PathBuf>,
+
+    /// Say what is missing, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 
     #[command(flatten)]
     pub database: Database,

@@ -4,7 +4,11 @@
 //! each replica reads every second what has changed, whoever has written it, and
 //! tells the proxies that watch it.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proto::sync::Spent;
@@ -61,6 +65,19 @@ impl Amounts {
         news.chunks(MAX_USERS).map(<[Spent]>::to_vec).collect()
     }
 
+    /// Of how many users.
+    fn len(&self) -> i64 {
+        i64::try_from(self.by_user.len()).unwrap_or(i64::MAX)
+    }
+
+    /// Without the users who have no budget any more, these being all that have one.
+    fn of_those_in(&self, all: &[Budget]) -> Self {
+        let users: HashSet<Uuid> = all.iter().map(|budget| budget.user_id).collect();
+        let mut next = self.clone();
+        next.by_user.retain(|user_id, _| users.contains(user_id));
+        next
+    }
+
     /// The amounts after a reading; none when nothing is other than before.
     fn after(&self, read: Vec<Budget>) -> Option<Self> {
         let news: Vec<Budget> = read
@@ -94,26 +111,36 @@ pub async fn read(store: Store, every: Duration, amounts: watch::Sender<Arc<Amou
     let mut since = DateTime::<Utc>::UNIX_EPOCH;
     loop {
         ticks.tick().await;
-        match read_since(&store, since).await {
-            Ok(budgets) => {
-                let newest = budgets.iter().map(|budget| budget.spent_at).max();
-                since = newest.map_or(since, |at| since.max(at - OVERLAP));
-                let next = amounts.borrow().after(budgets);
-                if let Some(next) = next {
-                    amounts.send_replace(Arc::new(next));
-                }
-            }
-            Err(error) => tracing::debug!(
+        if let Err(error) = read_once(&store, &mut since, &amounts).await {
+            tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "spending.not_read"
-            ),
+            );
         }
     }
 }
 
-async fn read_since(store: &Store, since: DateTime<Utc>) -> store::Result<Vec<Budget>> {
+/// Reads what has changed since; everything, when there are fewer budgets than
+/// amounts: a budget that was taken away leaves no trace.
+async fn read_once(
+    store: &Store,
+    since: &mut DateTime<Utc>,
+    amounts: &watch::Sender<Arc<Amounts>>,
+) -> store::Result<()> {
     let mut connection = store.connection().await?;
-    budgets::spent_since(&mut connection, since).await
+    let read = budgets::spent_since(&mut connection, *since).await?;
+    let newest = read.iter().map(|budget| budget.spent_at).max();
+    *since = newest.map_or(*since, |at| (*since).max(at - OVERLAP));
+    let mut known = amounts.borrow().clone();
+    if let Some(next) = known.after(read) {
+        known = Arc::new(next);
+        amounts.send_replace(known.clone());
+    }
+    if budgets::count(&mut connection).await? < known.len() {
+        let all = budgets::spent_since(&mut connection, DateTime::UNIX_EPOCH).await?;
+        amounts.send_replace(Arc::new(known.of_those_in(&all)));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -155,6 +182,16 @@ mod tests {
         assert_eq!(amounts(second.since(&mut told)), [11]);
         assert!(second.since(&mut told).is_empty());
         assert!(second.after(vec![budget(1, 11)]).is_none());
+    }
+
+    #[test]
+    fn whose_budget_is_gone_is_told_of_no_more() {
+        let both = Amounts::default().after(vec![budget(1, 10), budget(2, 20)]);
+        let one = both.unwrap().of_those_in(&[budget(2, 20)]);
+        assert_eq!(amounts(one.since(&mut Told::default())), [20]);
+        // It is news again when there is one again.
+        let again = one.after(vec![budget(1, 10)]).unwrap();
+        assert_eq!(amounts(again.since(&mut Told(one.version))), [10]);
     }
 
     #[test]

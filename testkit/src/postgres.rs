@@ -10,7 +10,7 @@ use std::{
     fmt,
     fs::{self, OpenOptions},
     io::Write,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -96,6 +96,18 @@ impl Database {
                 .url
                 .clone(),
         };
+        Self::create_at(server_url).await
+    }
+
+    /// Creates an empty database in a server that the test has for itself.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn create_in(server: &Server) -> Result<Self> {
+        Self::create_at(server.url.clone()).await
+    }
+
+    async fn create_at(server_url: Url) -> Result<Self> {
         let name = format!("test_{}", Uuid::new_v4().simple());
         execute(&server_url, &format!("CREATE DATABASE {name}")).await?;
         Ok(Self {
@@ -140,7 +152,8 @@ impl Server {
         let programs = programs(account).context("find Postgres")?;
         let mut attempt = 1;
         loop {
-            match Self::try_start(&storage, account, &programs).await {
+            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+            match Self::try_start(&storage, account, &programs, address).await {
                 Ok(server) => return Ok(server),
                 Err(error) if attempt == START_ATTEMPTS => return Err(error),
                 Err(_) => attempt += 1,
@@ -148,10 +161,21 @@ impl Server {
         }
     }
 
+    /// The same at a given address, where it can be stopped and started again.
+    ///
+    /// # Errors
+    /// As [`Self::start`], and when the address is taken.
+    pub async fn start_at(storage: &Storage, address: SocketAddr) -> Result<Self> {
+        let account = account()?;
+        let programs = programs(account).context("find Postgres")?;
+        Self::try_start(storage, account, &programs, address).await
+    }
+
     async fn try_start(
         storage: &Storage,
         account: Option<Account>,
         programs: &Path,
+        address: SocketAddr,
     ) -> Result<Self> {
         let home = match storage {
             Storage::Scratch => Home::scratch(account)?,
@@ -159,7 +183,7 @@ impl Server {
         };
         home.stop_stale_server().await?;
         let password = home.initialise(programs)?;
-        home.run(programs, storage, &password).await
+        home.run(programs, storage, &password, address).await
     }
 
     /// The address of a database of this server, which need not exist yet.
@@ -295,19 +319,20 @@ impl Home {
         Ok(password)
     }
 
-    async fn run(&self, programs: &Path, storage: &Storage, password: &str) -> Result<Server> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    async fn run(
+        &self,
+        programs: &Path,
+        storage: &Storage,
+        password: &str,
+        address: SocketAddr,
+    ) -> Result<Server> {
         let mut command = self.command(&programs.join("postgres"))?;
         command
             .arg("-D")
             .arg(self.data())
-            .args(["-p", &port.to_string()])
-            .args([
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "unix_socket_directories=",
-            ])
+            .args(["-p", &address.port().to_string()])
+            .args(["-c", &format!("listen_addresses={}", address.ip())])
+            .args(["-c", "unix_socket_directories="])
             .args([
                 "-c",
                 "max_connections=300",
@@ -334,7 +359,7 @@ impl Home {
             .with_context(|| format!("run {}/postgres", programs.display()))?;
         self.wait_until_ready(&process).await?;
         let url = Url::parse(&format!(
-            "postgres://postgres:{password}@127.0.0.1:{port}/postgres"
+            "postgres://postgres:{password}@{address}/postgres"
         ))?;
         Ok(Server {
             url,
@@ -610,6 +635,24 @@ mod tests {
         if let Ok(elsewhere) = fs::read_link(home) {
             fs::remove_dir_all(elsewhere).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_is_stopped_and_started_again_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o711)).unwrap();
+        let storage = Storage::Durable(folder.path().join("postgres"));
+        let address = crate::stack::free_address().unwrap();
+        let server = Server::start_at(&storage, address).await.unwrap();
+        let url = Url::parse(&server.url("postgres")).unwrap();
+        execute(&url, "CREATE TABLE t AS SELECT 'here' AS v")
+            .await
+            .unwrap();
+        assert!(server.stop().await.unwrap().success());
+        answer(url.as_str(), "SELECT v FROM t").await.unwrap_err();
+        let _again = Server::start_at(&storage, address).await.unwrap();
+        let kept = answer(url.as_str(), "SELECT v FROM t").await.unwrap();
+        assert_eq!(kept, "here");
     }
 
     #[tokio::test]

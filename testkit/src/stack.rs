@@ -20,7 +20,12 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{moto::Moto, postgres::Database, process::log_end};
+use crate::{
+    cutter::Cutter,
+    moto::Moto,
+    postgres::{Database, Server},
+    process::log_end,
+};
 
 pub mod admin;
 pub mod service;
@@ -90,6 +95,7 @@ pub struct Stack {
     control_recipe: Recipe,
     control_addresses: ControlAddresses,
     admin: Admin,
+    cutter: Option<Cutter>,
     database: Database,
     folder: TempDir,
 }
@@ -103,6 +109,9 @@ pub struct Builder<'a> {
     settings: Vec<(OsString, OsString)>,
     /// Where the secrets are kept; none: they are given.
     secrets_manager: Option<&'a Moto>,
+    /// Where the database is; none: in the server of all tests.
+    postgres: Option<&'a Server>,
+    is_cuttable: bool,
 }
 
 /// A proxy, running or ended.
@@ -282,6 +291,8 @@ impl Stack {
             proxies: 1,
             settings: Vec::new(),
             secrets_manager: None,
+            postgres: None,
+            is_cuttable: false,
         }
     }
 
@@ -299,6 +310,18 @@ impl Stack {
     #[must_use]
     pub fn database_url(&self) -> &str {
         self.database.url()
+    }
+
+    /// What is between the proxies and control, if it was asked for.
+    #[must_use]
+    pub fn cutter(&self) -> Option<&Cutter> {
+        self.cutter.as_ref()
+    }
+
+    /// Probes and metrics of control.
+    #[must_use]
+    pub fn control_ops_url(&self) -> String {
+        url(self.control_addresses.ops)
     }
 
     /// Probes and metrics of all processes, control first.
@@ -429,6 +452,20 @@ impl<'a> Builder<'a> {
             .setting("AWS_ENDPOINT_URL_SECRETS_MANAGER", moto.url())
     }
 
+    /// Has its database in a server that the test may stop.
+    #[must_use]
+    pub fn postgres(mut self, server: &'a Server) -> Self {
+        self.postgres = Some(server);
+        self
+    }
+
+    /// Lets proxies reach control through a [`Cutter`].
+    #[must_use]
+    pub fn cuttable(mut self) -> Self {
+        self.is_cuttable = true;
+        self
+    }
+
     /// An account, and no wait for a machine's role.
     fn aws(self) -> Self {
         self.setting("AWS_REGION", AWS_REGION)
@@ -445,7 +482,10 @@ impl<'a> Builder<'a> {
         let folder = tempfile::tempdir()?;
         let programs = Programs::beside_ours()?;
         let secrets = Secrets::generate(&programs)?;
-        let database = Database::create().await?;
+        let database = match self.postgres {
+            Some(server) => Database::create_in(server).await?,
+            None => Database::create().await?,
+        };
         if let Some(moto) = self.secrets_manager {
             for (variable, secret) in kept(&secrets, &database) {
                 let name = format!("{variable}-{}", Uuid::new_v4());
@@ -461,11 +501,16 @@ impl<'a> Builder<'a> {
             folder: folder.path().to_owned(),
         };
         let control_addresses = ControlAddresses::free()?;
+        let cutter = match self.is_cuttable {
+            true => Some(Cutter::start(control_addresses.grpc).await?),
+            false => None,
+        };
+        let sync_address = cutter.as_ref().map_or(control_addresses.grpc, Cutter::addr);
         let proxies = (0..self.proxies)
             .map(|number| {
                 let addresses = ProxyAddresses::free()?;
                 let mut recipe =
-                    blueprint.proxy(&addresses, control_addresses.grpc, Some(&self.plan_api_url));
+                    blueprint.proxy(&addresses, sync_address, Some(&self.plan_api_url));
                 recipe.log = folder.path().join(format!("proxy-{number}.log"));
                 Ok(Proxy {
                     addresses,
@@ -493,6 +538,7 @@ impl<'a> Builder<'a> {
             control_recipe,
             control_addresses,
             admin,
+            cutter,
             database,
             folder,
         })

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     changes::{
-        HeadWatch, Position,
+        Head, HeadWatch, Position,
         reader::{self, Next, Reader},
     },
     circuits, lessons,
@@ -199,6 +199,8 @@ impl Watch {
                 self.tell(&mut amounts, &mut told).await?;
                 continue;
             }
+            // What is heard of from here on may be newer than what is read now.
+            heads.mark_unchanged();
             position = self.advance(position).await?;
             heartbeat
                 .as_mut()
@@ -263,24 +265,24 @@ impl Watch {
     }
 }
 
-/// Resolves when the head is known to be past a position, or to have another
-/// epoch now. A head that we have heard of earlier than the position is no news.
+/// Resolves when the head is known to be past a position, or has another epoch
+/// since it was looked at last. What was known of another epoch by then is no news:
+/// the position is read from the database, and may be the newer one.
 async fn news(heads: &mut HeadWatch, position: Position) {
+    let is_past = |head: &Option<Head>| {
+        head.is_some_and(|it| it.epoch == position.epoch && it.revision > position.revision)
+    };
+    let is_another = |head: &Option<Head>| head.is_some_and(|it| it.epoch != position.epoch);
+    if is_past(&heads.borrow()) {
+        return;
+    }
     loop {
-        let head = *heads.borrow_and_update();
-        if head
-            .is_some_and(|head| head.epoch == position.epoch && head.revision > position.revision)
-        {
-            return;
-        }
         if heads.changed().await.is_err() {
             // The listener has stopped, and so shall we.
             return future::pending().await;
         }
-        if heads
-            .borrow()
-            .is_some_and(|head| head.epoch != position.epoch)
-        {
+        let head = *heads.borrow();
+        if is_past(&head) || is_another(&head) {
             return;
         }
     }
@@ -320,4 +322,56 @@ fn rejections(rejected: &[Rejection]) -> serde_json::Value {
 
 fn saturated(count: u64) -> i64 {
     count.try_into().unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::sync::watch;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn head(epoch: u128, revision: i64) -> Option<Head> {
+        Some(Head {
+            epoch: Uuid::from_u128(epoch),
+            revision,
+            floor: 0,
+        })
+    }
+
+    fn is_news(heads: &mut HeadWatch, epoch: u128, revision: i64) -> bool {
+        let position = Position {
+            epoch: Uuid::from_u128(epoch),
+            revision,
+        };
+        news(heads, position).now_or_never().is_some()
+    }
+
+    #[test]
+    fn only_a_later_revision_or_another_epoch_is_news() {
+        let (sender, mut heads) = watch::channel(head(1, 5));
+        heads.mark_unchanged();
+        assert!(is_news(&mut heads, 1, 4));
+        assert!(!is_news(&mut heads, 1, 5));
+        // The position was read after it.
+        assert!(!is_news(&mut heads, 1, 6));
+        assert!(!is_news(&mut heads, 2, 1));
+        sender.send_replace(None);
+        assert!(!is_news(&mut heads, 1, 5));
+        sender.send_replace(head(1, 6));
+        assert!(is_news(&mut heads, 1, 5));
+        sender.send_replace(head(2, 1));
+        assert!(is_news(&mut heads, 1, 6));
+    }
+
+    /// Whoever waits is interrupted to tell amounts, and waits again.
+    #[test]
+    fn a_new_epoch_is_news_also_when_it_comes_while_something_else_is_told() {
+        let (sender, mut heads) = watch::channel(head(1, 5));
+        heads.mark_unchanged();
+        assert!(!is_news(&mut heads, 1, 5));
+        sender.send_replace(head(2, 0));
+        assert!(is_news(&mut heads, 1, 5));
+    }
 }

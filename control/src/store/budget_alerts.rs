@@ -3,10 +3,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{
-    ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper,
+    ExpressionMethods, OptionalExtension, QueryDsl, QueryableByName, SelectableHelper,
     dsl::now,
     prelude::*,
-    sql_types::{BigInt, Integer, Numeric, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Integer, Interval, Numeric, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
@@ -122,33 +122,53 @@ pub async fn of_month(
     Ok(crossed)
 }
 
-/// Takes alerts that are due, so that no other replica tries them before `until`.
+/// Takes an alert that is due, so that no other replica tries it for so long.
 pub async fn claim(
     connection: &mut AsyncPgConnection,
-    until: DateTime<Utc>,
+    claimed_for: TimeDelta,
     max_attempts: i32,
-    limit: i64,
-) -> Result<Vec<Waiting>> {
+) -> Result<Option<Waiting>> {
     let claimed = diesel::sql_query(
         "update budget_alerts
-        set attempts = attempts + 1, next_attempt_at = $1
+        set attempts = attempts + 1, next_attempt_at = clock_timestamp() + $1
         from users
-        where budget_alerts.id in (
+        where budget_alerts.id = (
             select id from budget_alerts
             where delivered_at is null and next_attempt_at <= clock_timestamp() and attempts < $2
             order by next_attempt_at
-            limit $3
+            limit 1
             for update skip locked
         ) and users.id = budget_alerts.user_id
         returning budget_alerts.id, user_id, users.name::text as user_name, period_start,
             monthly_budget_usd, threshold, spent_usd, crossed_at, attempts",
     )
-    .bind::<Timestamptz, _>(until)
+    .bind::<Interval, _>(claimed_for)
     .bind::<Integer, _>(max_attempts)
-    .bind::<BigInt, _>(limit)
-    .load(connection)
-    .await?;
+    .get_result(connection)
+    .await
+    .optional()?;
     Ok(claimed)
+}
+
+/// Nobody will be told of alerts that nobody was told of for so long, unless they
+/// are of a budget's current month. Returns how many these are.
+pub async fn pass_over(connection: &mut AsyncPgConnection, old: TimeDelta) -> Result<usize> {
+    let passed_over = diesel::sql_query(
+        "update budget_alerts
+        set next_attempt_at = 'infinity'
+        where delivered_at is null and next_attempt_at < 'infinity'
+          and crossed_at < clock_timestamp() - $1
+          and not exists (
+              select from budgets
+              where budgets.user_id = budget_alerts.user_id
+                and budgets.period_start = budget_alerts.period_start
+                and budgets.monthly_budget_usd = budget_alerts.monthly_budget_usd
+          )",
+    )
+    .bind::<Interval, _>(old)
+    .execute(connection)
+    .await?;
+    Ok(passed_over)
 }
 
 pub async fn delivered(connection: &mut AsyncPgConnection, id: Uuid) -> Result<()> {
@@ -165,8 +185,12 @@ pub async fn retry_after(
     id: Uuid,
     delay: TimeDelta,
 ) -> Result<()> {
-    diesel::update(budget_alerts::table.find(id))
-        .set(budget_alerts::next_attempt_at.eq(Utc::now() + delay))
+    // By the same clock that says when it is due.
+    let statement =
+        "update budget_alerts set next_attempt_at = clock_timestamp() + $2 where id = $1";
+    diesel::sql_query(statement)
+        .bind::<SqlUuid, _>(id)
+        .bind::<Interval, _>(delay)
         .execute(connection)
         .await?;
     Ok(())

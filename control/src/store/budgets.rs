@@ -152,6 +152,10 @@ pub async fn ended(
     Ok(users)
 }
 
+pub async fn count(connection: &mut AsyncPgConnection) -> Result<i64> {
+    Ok(budgets::table.count().get_result(connection).await?)
+}
+
 /// Those of which something was spent since then, `since` included.
 pub async fn spent_since(
     connection: &mut AsyncPgConnection,

@@ -226,6 +226,23 @@ pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> R
     Ok(inserted.into_iter().map(|row| row.event_id).collect())
 }
 
+/// The ids of those events of a batch that are stored.
+pub async fn stored(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> Result<Vec<Uuid>> {
+    let times = || batch.iter().map(|row| row.started_at);
+    let (Some(first), Some(last)) = (times().min(), times().max()) else {
+        return Ok(Vec::new());
+    };
+    let ids = batch.iter().map(|row| row.event_id);
+    let stored = token_usage::table
+        .filter(token_usage::event_id.eq_any(ids))
+        // Only the partitions in which they may be.
+        .filter(token_usage::started_at.between(first, last))
+        .select(token_usage::event_id)
+        .load(connection)
+        .await?;
+    Ok(stored)
+}
+
 /// Newest first.
 pub async fn list(
     connection: &mut AsyncPgConnection,

@@ -22,6 +22,8 @@ const SECRET: &str = "the secret of the webhook";
 struct Receiver {
     url: String,
     told: watch::Sender<Vec<Told>>,
+    /// Whether it answers what it is told; it does.
+    answers: watch::Sender<bool>,
     server: actix_web::dev::ServerHandle,
 }
 
@@ -36,7 +38,12 @@ struct Told {
 impl Receiver {
     fn start(refusals: usize) -> Self {
         let told = watch::Sender::new(Vec::new());
-        let state = web::Data::new((told.clone(), Mutex::new(refusals)));
+        let answers = watch::Sender::new(true);
+        let state = web::Data::new(Receiving {
+            told: told.clone(),
+            answers: answers.subscribe(),
+            refusals: Mutex::new(refusals),
+        });
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(state.clone())
@@ -53,6 +60,7 @@ impl Receiver {
         Self {
             url: format!("http://{address}/hook"),
             told,
+            answers,
             server: handle,
         }
     }
@@ -72,17 +80,24 @@ impl Receiver {
     }
 }
 
-type Receiving = (watch::Sender<Vec<Told>>, Mutex<usize>);
+struct Receiving {
+    told: watch::Sender<Vec<Told>>,
+    answers: watch::Receiver<bool>,
+    refusals: Mutex<usize>,
+}
 
 async fn take(request: HttpRequest, body: String, state: web::Data<Receiving>) -> HttpResponse {
     let header = |name: &str| {
         let value = request.headers().get(name).unwrap();
         value.to_str().unwrap().to_owned()
     };
-    let mut refusals = state.1.lock().unwrap();
-    let was_taken = *refusals == 0;
-    *refusals = refusals.saturating_sub(1);
-    state.0.send_modify(|told| {
+    let was_taken = {
+        let mut refusals = state.refusals.lock().unwrap();
+        let was_taken = *refusals == 0;
+        *refusals = refusals.saturating_sub(1);
+        was_taken
+    };
+    state.told.send_modify(|told| {
         told.push(Told {
             delivery: header("x-ccproxy-delivery"),
             signature: header("x-ccproxy-signature"),
@@ -90,6 +105,8 @@ async fn take(request: HttpRequest, body: String, state: web::Data<Receiving>) -
             was_taken,
         });
     });
+    let mut answers = state.answers.clone();
+    answers.wait_for(|answers| *answers).await.unwrap();
     if was_taken {
         HttpResponse::Ok().finish()
     } else {
@@ -232,6 +249,66 @@ async fn two_replicas_tell_it_once() {
     ids.dedup();
     assert_eq!(ids.len(), 15);
     assert_eq!(receiver.told.borrow().len(), 15);
+    assert!(other.shutdown().await);
+    receiver.server.stop(false).await;
+}
+
+/// What waits behind a slow receiver is not claimed meanwhile: a claim would end
+/// before its turn, and another replica tell it too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_receiver_keeps_one_alert_claimed() {
+    let receiver = Receiver::start(0);
+    receiver.answers.send_replace(false);
+    let app = TestApp::start_with(|it| receiver.configure(it)).await;
+    exhaust(&app).await;
+    receiver.until(|told| !told.is_empty()).await;
+    let sql = app.sql().await;
+    let claimed = "select count(*) from budget_alerts where attempts > 0";
+    let row = sql.query_one(claimed, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 1);
+    receiver.answers.send_replace(true);
+    until_delivered(&app).await;
+    assert_eq!(receiver.told.borrow().len(), 3);
+    receiver.server.stop(false).await;
+}
+
+/// Of what was crossed while there was no webhook, it is told what is still so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_webhook_is_told_of_this_month_and_not_of_history() {
+    let app = TestApp::start().await;
+    exhaust(&app).await;
+    let sql = app.sql().await;
+    // Of months ago; and of the month that has just ended, which nobody may miss.
+    sql.batch_execute(
+        "insert into budget_alerts
+            (user_id, period_start, monthly_budget_usd, threshold, spent_usd, crossed_at)
+        select user_id, period_start - age, monthly_budget_usd, threshold, spent_usd, now() - age
+        from budget_alerts cross join (values
+            (interval '90 days'), (interval '60 days'), (interval '1 hour')) as older (age);
+        update budget_alerts set crossed_at = crossed_at - interval '25 days'
+            where period_start = (select period_start from budgets)",
+    )
+    .await
+    .unwrap();
+
+    let receiver = Receiver::start(0);
+    let mut other = settings(app.database.url());
+    receiver.configure(&mut other);
+    let other = control::app::App::start(other).await.unwrap();
+    let told = receiver.until(|told| told.len() >= 6).await;
+    let waiting = "select count(*) from budget_alerts
+        where delivered_at is null and next_attempt_at < 'infinity'";
+    eventually(async { while sql.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) > 0 {} })
+        .await;
+    let long_ago = (chrono::Utc::now() - chrono::TimeDelta::days(45)).to_rfc3339();
+    for told in &told {
+        let body: Value = serde_json::from_str(&told.body).unwrap();
+        assert!(
+            body["crossed_at"].as_str().unwrap() > long_ago.as_str(),
+            "{body}"
+        );
+    }
+    assert_eq!(receiver.told.borrow().len(), 6);
     assert!(other.shutdown().await);
     receiver.server.stop(false).await;
 }

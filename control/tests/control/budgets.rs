@@ -339,6 +339,40 @@ async fn amounts_reach_the_proxies_that_take_them() {
     while next().await[0].spent_micro_usd != 60_000_000 {}
 }
 
+/// A proxy would keep an account for somebody who has no budget.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_amount_of_a_budget_that_is_gone_is_told_to_nobody() {
+    let app = TestApp::start_with(|it| it.pace.spending = Duration::from_millis(10)).await;
+    let (stays, leaves) = (app.user("Ada").await, app.user("Grace").await);
+    for user in [&stays, &leaves] {
+        set(&app, user, json!(1000)).await;
+    }
+    let told = async || {
+        let mut client = proxy::config(app.running.grpc_addr).await;
+        let mut request = proxy::watch_request(None);
+        request.takes_spending = true;
+        let mut stream = client.watch(request).await.unwrap().into_inner();
+        loop {
+            let response = eventually(stream.message()).await.unwrap().unwrap();
+            if let Some(Event::Spending(spending)) = response.event {
+                break spending.spent;
+            }
+        }
+    };
+    eventually(async { while told().await.len() != 2 {} }).await;
+    set(&app, &leaves, Value::Null).await;
+    let left = eventually(async {
+        loop {
+            let told = told().await;
+            if told.len() == 1 {
+                break told;
+            }
+        }
+    })
+    .await;
+    assert_eq!(left[0].user_id, stays);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thresholds_are_crossed_once_for_each_amount() {
     let app = TestApp::start().await;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use control::{import::Import, store::Store};
 use proto::sync::{Hello, UsageEvent, push_request::Message};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use serde_json::json;
@@ -127,39 +126,6 @@ async fn a_batch_that_comes_again_is_acknowledged_and_counted_once() {
     twice.extend(batch);
     push.deliver(twice).await.unwrap();
     assert_eq!(rows(&app).await, 2);
-}
-
-/// As when rotated logs overlap.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_line_that_stands_twice_in_a_log_is_put_back_once() {
-    let app = TestApp::start().await;
-    let line = json!({
-        "timestamp": chrono::Utc::now(),
-        "level": "INFO",
-        "message": proto::line::MESSAGE,
-        "event_id": Uuid::now_v7(),
-        "request_id": "req_1",
-        "endpoint": "messages",
-        "started_at": chrono::Utc::now(),
-        "duration_ms": 5,
-        "provider": "bedrock",
-        "model": "claude-sonnet-4-5",
-        "upstream_model": "claude-sonnet-4-5-20250929",
-        "bedrock_model": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
-        "bedrock_region": "eu-central-1",
-        "outcome": "complete",
-        "status": 200,
-        "input_tokens": 1_000_000,
-    });
-    let log = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(log.path(), format!("{line}\n{line}\n")).unwrap();
-
-    let store = Store::new(app.database.url().parse().unwrap()).unwrap();
-    let import = Import::into(store).await.unwrap();
-    let summary = import.files(&[log.path().to_owned()]).await.unwrap();
-    assert_eq!((summary.new, summary.known), (1, 1), "{summary}");
-    assert_eq!(summary.new_tokens, 1_000_000, "{summary}");
-    assert_eq!(summary.new_cost.to_string(), "3.000000", "{summary}");
 }
 
 /// Eight proxies deliver the same events in other orders and other batches, each

@@ -17,6 +17,7 @@ mod circuits;
 mod database_away;
 mod database_tls;
 mod errors;
+mod import;
 mod ingest;
 mod jobs;
 mod migrate;

@@ -356,7 +356,7 @@ async fn an_old_stream_ends_well() {
     let app = TestApp::start_with(|settings| settings.pace.connection_age = SOON).await;
     let mut copy = Copy::new(app.running.grpc_addr).await;
     copy.watch().await;
-    copy.advance().await;
+    // Its end may come before anything else has.
     while copy.receive().await.unwrap().is_some() {}
 }
 

@@ -1,17 +1,31 @@
 //! Whatever is killed, stopped or cut in the middle: the ledger equals what the API
-//! says that it has answered, to the token, and nothing is counted twice.
+//! says that it has answered, request by request, and nothing is counted twice.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs,
-    sync::atomic::{AtomicUsize, Ordering},
+    os::unix::fs::PermissionsExt,
+    path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
-use futures_util::{StreamExt, stream};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{try_join, try_join_all},
+    stream,
+};
 use nix::sys::signal::Signal;
-use testkit::stack::{self, url};
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use testkit::{
+    anthropic::{Gate, Reply, Rule, Server, Usage},
+    cutter::Cutter,
+    postgres::{self, Storage},
+    stack::{self, Proxy, url},
+};
+use tokio::sync::watch;
 
-use crate::support::{World, eventually};
+use crate::support::{World, eventually, heard, question, tokens};
 
 /// In the middle of so many something happens.
 const REQUESTS: usize = 5_000;
@@ -19,245 +33,279 @@ const REQUESTS: usize = 5_000;
 /// How many are under way together.
 const CLIENTS: usize = 32;
 
-/// Asks so often, alternately through these proxies, and insists on every answer.
-/// When half of it is done, `meanwhile` happens.
-async fn under_load(
-    base_urls: &[String],
-    requests: usize,
-    meanwhile: impl Future<Output = Result<()>>,
-) -> Result<()> {
-    let client = stack::http_client()?;
-    let done = AtomicUsize::new(0);
-    let question = crate::support::question("claude-opus-5-5", false);
-    let asked = stream::iter(0..requests)
-        .map(|number| {
-            let base_url = base_urls.get(number % base_urls.len());
-            let (client, question, done) = (&client, &question, &done);
-            async move {
-                let base_url = base_url.context("no proxy")?;
-                let answer = client
-                    .post(format!("{base_url}/v1/messages"))
-                    .header("x-api-key", "sk-ant-test")
-                    .header("anthropic-version", "2023-06-01")
-                    .json(question)
-                    .send()
-                    .await;
-                done.fetch_add(1, Ordering::Relaxed);
-                let answer = answer?;
-                let status = answer.status();
-                let text = answer.text().await?;
-                ensure!(status.is_success(), "{status}: {text}");
-                anyhow::Ok(())
+/// It happens when so many are answered, while others are under way.
+const BEFORE: usize = 1_500;
+
+/// So many may be asked until all is well again; the rest comes afterwards.
+const UNTIL_WELL: usize = 3_500;
+
+/// Streams that are surely under way when it happens.
+const STREAMS: usize = 8;
+
+/// What a proxy says each time that it could not deliver.
+const UNDELIVERED: &str = "usage waits, pushing again";
+
+/// Clients that ask all of it, through all proxies.
+struct Load {
+    base_urls: Vec<String>,
+    /// How many proxies are asked for one answer: one, or each, as a load balancer
+    /// has it when one of them leaves.
+    attempts: usize,
+    allowed: watch::Sender<usize>,
+    heard: watch::Sender<Vec<Heard>>,
+}
+
+/// A complete answer that a client has got.
+#[derive(Debug, Clone)]
+struct Heard {
+    proxy: usize,
+    /// As the API has named it.
+    request_id: String,
+}
+
+impl Load {
+    /// Clients that insist on every answer.
+    fn of(world: &World) -> Self {
+        let proxies = world.stack.proxies().iter();
+        Self {
+            base_urls: proxies
+                .map(|proxy| proxy.base_url(&world.key.raw_key))
+                .collect(),
+            attempts: 1,
+            allowed: watch::Sender::new(UNTIL_WELL),
+            heard: watch::Sender::default(),
+        }
+    }
+
+    /// Clients behind a load balancer, which asks another proxy where one fails.
+    fn balanced(world: &World) -> Self {
+        Self {
+            attempts: world.stack.proxies().len(),
+            ..Self::of(world)
+        }
+    }
+
+    async fn run(&self) -> Result<()> {
+        let client = stack::http_client()?;
+        stream::iter(0..REQUESTS)
+            .map(|number| self.ask(&client, number))
+            .buffer_unordered(CLIENTS)
+            .try_collect()
+            .await
+    }
+
+    /// All is well again.
+    fn go_on(&self) {
+        self.allowed.send_replace(REQUESTS);
+    }
+
+    async fn until_heard(&self, answers: usize) -> Result<()> {
+        let mut heard = self.heard.subscribe();
+        heard.wait_for(|heard| heard.len() >= answers).await?;
+        Ok(())
+    }
+
+    async fn ask(&self, client: &Client, number: usize) -> Result<()> {
+        let mut allowed = self.allowed.subscribe();
+        allowed.wait_for(|allowed| number < *allowed).await?;
+        let mut failures = Vec::new();
+        for attempt in 0..self.attempts {
+            let proxy = (number + attempt) % self.base_urls.len();
+            match self.try_ask(client, proxy, number.is_multiple_of(3)).await {
+                Ok(request_id) => {
+                    let heard = Heard { proxy, request_id };
+                    self.heard.send_modify(|it| it.push(heard));
+                    return Ok(());
+                }
+                Err(failure) => failures.push(failure),
             }
-        })
-        .buffer_unordered(CLIENTS)
-        .collect::<Vec<_>>();
-    let half = eventually("half of the requests are answered", async || {
-        Ok((done.load(Ordering::Relaxed) >= requests / 2).then_some(()))
-    });
-    let something = async {
-        half.await?;
-        meanwhile.await
-    };
-    let (asked, happened) = futures_util::future::join(asked, something).await;
-    happened?;
-    asked.into_iter().collect()
+        }
+        anyhow::bail!("no answer to request {number}: {failures:?}")
+    }
+
+    async fn try_ask(&self, client: &Client, proxy: usize, is_streaming: bool) -> Result<String> {
+        let base_url = self.base_urls.get(proxy).context("no proxy")?;
+        let body = question("claude-opus-5-5", is_streaming);
+        let answer = post(client, base_url, &body).await?;
+        let request_id = request_id(&answer)?;
+        heard(answer, is_streaming).await?;
+        Ok(request_id)
+    }
 }
 
-fn base_urls(world: &World) -> Vec<String> {
-    let proxies = world.stack.proxies().iter();
-    proxies
-        .map(|proxy| proxy.base_url(&world.key.raw_key))
-        .collect()
+async fn post(client: &Client, base_url: &str, body: &Value) -> Result<Response> {
+    let request = client.post(format!("{base_url}/v1/messages"));
+    let request = request
+        .header("x-api-key", "sk-ant-test")
+        .header("anthropic-version", "2023-06-01");
+    Ok(request.json(body).send().await?)
 }
 
-/// Rows, aggregates and the API's own count agree.
-async fn until_all_is_equal(world: &World) -> Result<()> {
-    world.until_all_is_counted().await?;
+/// As the API has named it.
+fn request_id(answer: &Response) -> Result<String> {
+    let id = answer.headers().get("request-id");
+    Ok(id.context("an answer without an id")?.to_str()?.to_owned())
+}
+
+/// Streams that have begun, and go on when they may.
+struct Running {
+    gates: Vec<Gate>,
+    answers: Vec<Response>,
+}
+
+impl Running {
+    async fn through(proxy: &Proxy, world: &World) -> Result<Self> {
+        let client = stack::http_client()?;
+        let base_url = proxy.base_url(&world.key.raw_key);
+        let gates: Vec<Gate> = (0..STREAMS).map(|_| Gate::closed()).collect();
+        let begun = gates.iter().enumerate().map(async |(number, gate)| {
+            let mark = format!("(held {number})");
+            gate.release(1);
+            let reply = Reply::text("the rest of the answer").gate(gate);
+            let script = world.simulator.script();
+            script.rule(Rule::once(reply).body_contains(&mark));
+            let mut body = question("claude-opus-5-5", true);
+            let content = body.pointer_mut("/messages/0/content");
+            *content.context("no message")? = json!(mark);
+            let mut answer = post(&client, &base_url, &body).await?;
+            answer.chunk().await?.context("an empty stream")?;
+            anyhow::Ok(answer)
+        });
+        let answers = try_join_all(begun).await?;
+        Ok(Self { gates, answers })
+    }
+
+    fn request_ids(&self) -> Result<Vec<String>> {
+        self.answers.iter().map(request_id).collect()
+    }
+
+    /// Lets them go on, and insists on the rest of each.
+    async fn finish(self) -> Result<()> {
+        self.gates.iter().for_each(Gate::open);
+        try_join_all(self.answers.into_iter().map(|answer| heard(answer, true))).await?;
+        Ok(())
+    }
+}
+
+/// What the API has reported, by its name of the request.
+fn reported(simulator: &Server) -> HashMap<String, Usage> {
+    let entries = simulator.ledger().entries.into_iter();
+    entries.map(|it| (it.request_id, it.tokens)).collect()
+}
+
+/// The rows, by the API's name of the request: no two of the same.
+async fn rows(world: &World) -> Result<HashMap<String, Usage>> {
     let sql = world.sql().await?;
-    let row = sql
-        .query_one(
-            "select
-                (select count(*) from token_usage),
-                (select count(distinct event_id) from token_usage),
-                (select sum(requests)::bigint from usage_aggregates where bucket_type = 'day'),
-                (select sum(output_tokens)::bigint from token_usage),
-                (select sum(output_tokens)::bigint from usage_aggregates where bucket_type = 'hour')",
-            &[],
-        )
+    let columns = "upstream_request_id, input_tokens, output_tokens, cache_read_tokens, \
+                   cache_write_5m_tokens, cache_write_1h_tokens";
+    let rows = sql
+        .query(&format!("select {columns} from token_usage"), &[])
         .await?;
-    let [rows, distinct, aggregated, tokens, aggregated_tokens] =
-        [0, 1, 2, 3, 4].map(|column| row.get::<_, i64>(column));
+    let count = rows.len();
+    let by_id: HashMap<String, Usage> = rows
+        .iter()
+        .map(|row| {
+            let number = |column: usize| row.get::<_, i64>(column).unsigned_abs();
+            let tokens = Usage {
+                input_tokens: number(1),
+                output_tokens: number(2),
+                cache_read_tokens: number(3),
+                cache_write_5m_tokens: number(4),
+                cache_write_1h_tokens: number(5),
+            };
+            (row.get(0), tokens)
+        })
+        .collect();
     ensure!(
-        rows == distinct && rows == aggregated && tokens == aggregated_tokens,
-        "{rows} rows, {distinct} of them different, {aggregated} in the aggregates; \
-         {tokens} and {aggregated_tokens} tokens"
+        by_id.len() == count,
+        "{count} rows, {} requests",
+        by_id.len()
     );
+    Ok(by_id)
+}
+
+/// Waits until the API's own count, request by request, the rows, the aggregates and
+/// what control reports agree.
+async fn until_all_is_equal(world: &World) -> Result<()> {
+    world.until_nothing_is_pending().await?;
+    let (rows, reported) = (rows(world).await?, reported(&world.simulator));
     ensure!(
-        i64::try_from(world.simulator.ledger().answers)? == rows,
-        "the API has answered {} times, and there are {rows} rows",
-        world.simulator.ledger().answers
+        rows == reported,
+        "{} rows, {} answers; not counted, or otherwise: {:?}",
+        rows.len(),
+        reported.len(),
+        reported
+            .iter()
+            .find(|(id, tokens)| rows.get(*id) != Some(*tokens))
     );
+    aggregates_are_of_rows(world).await
+}
+
+/// Every sum in every bucket of every kind, against a recount.
+async fn aggregates_are_of_rows(world: &World) -> Result<()> {
+    let differences = "
+        with recount as (
+            select
+                unit, date_trunc(unit, started_at, 'UTC'), user_id, access_key_id,
+                coalesce(provider, 'none'), pricing_model_id,
+                count(*),
+                count(*) filter (where is_fallback),
+                count(*) filter (where outcome = 'complete'),
+                count(*) filter (where outcome = 'client_cancelled'),
+                count(*) filter (where outcome = 'upstream_failed'),
+                count(*) filter (where outcome = 'refused'),
+                count(*) filter (where outcome = 'terminated'),
+                count(*) filter (where is_estimate),
+                count(*) filter (where not priced),
+                sum(input_tokens)::bigint, sum(output_tokens)::bigint,
+                sum(cache_read_tokens)::bigint, sum(cache_write_5m_tokens)::bigint,
+                sum(cache_write_1h_tokens)::bigint,
+                sum(estimated_cost_usd), sum(input_cost_usd), sum(output_cost_usd),
+                sum(cache_read_cost_usd), sum(cache_write_cost_usd), sum(bedrock_cost_usd)
+            from token_usage cross join unnest(array['minute', 'hour', 'day']) as unit
+            group by 1, 2, 3, 4, 5, 6
+        ), wrong as (
+            (table recount except all table usage_aggregates)
+            union all
+            (table usage_aggregates except all table recount)
+        )
+        select (select count(*) from wrong), (select count(*) from recount)";
+    let row = world.sql().await?.query_one(differences, &[]).await?;
+    let [wrong, buckets] = [0, 1].map(|column| row.get::<_, i64>(column));
+    ensure!(wrong == 0 && buckets > 0, "{wrong} of {buckets} are wrong");
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn control_is_killed() -> Result<()> {
-    let mut world = World::start(2).await?;
-    let base_urls = base_urls(&world);
-    let stack = &mut world.stack;
-    under_load(&base_urls, REQUESTS, async {
-        stack.kill_control().await?;
-        stack.start_control().await
-    })
-    .await?;
-    world.until_nothing_is_pending().await?;
-    until_all_is_equal(&world).await
+/// How often each proxy has said so far that it could not deliver.
+fn undelivered(world: &World) -> Result<Vec<usize>> {
+    let proxies = world.stack.proxies().iter();
+    let counts = proxies.map(|proxy| {
+        let log = fs::read_to_string(proxy.service.log())?;
+        Ok(log.matches(UNDELIVERED).count())
+    });
+    counts.collect()
 }
 
-/// For control it is the same whether the server is down or refuses its database:
-/// every connection breaks, and there is no other until the end.
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres_is_away() -> Result<()> {
-    let world = World::start(2).await?;
-    let name = world.stack.database_url().rsplit('/').next();
-    let name = name
-        .and_then(|it| it.split('?').next())
-        .context("no database")?;
-    let server = world
-        .stack
-        .database_url()
-        .replace(&format!("/{name}"), "/postgres");
-    let sql = crate::support::connect(&server).await?;
-    under_load(&base_urls(&world), REQUESTS, async {
-        sql.batch_execute(&format!("alter database {name} allow_connections false"))
-            .await?;
-        let gone = format!(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
-        );
-        sql.batch_execute(&gone).await?;
-        // The proxies notice: what they send is not acknowledged any more.
-        eventually("usage waits for Postgres", async || {
-            let mut pending = 0;
-            for proxy in world.stack.proxies() {
-                pending += metric(&url(proxy.addresses.ops), "proxy_outbox_events").await?;
-            }
-            Ok((pending > 500).then_some(()))
-        })
-        .await?;
-        sql.batch_execute(&format!("alter database {name} allow_connections true"))
-            .await?;
-        Ok(())
+/// Waits until each proxy has tried so often in vain.
+async fn until_undelivered(world: &World, times: usize) -> Result<()> {
+    let before = undelivered(world)?;
+    eventually("every proxy has tried in vain", async || {
+        let now = undelivered(world)?;
+        let has_failed = now.iter().zip(&before).all(|(it, old)| *it >= old + times);
+        Ok(has_failed.then_some(()))
     })
-    .await?;
-    world.until_nothing_is_pending().await?;
-    until_all_is_equal(&world).await
+    .await
 }
 
-/// A cut that nobody is told of: packets go nowhere, no connection is closed.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_network_between_proxies_and_control_is_cut() -> Result<()> {
-    let world = World::start(2).await?;
-    under_load(&base_urls(&world), REQUESTS, async {
-        let control = world.stack.control().context("control is not running")?;
-        control.process().signal(Signal::SIGSTOP)?;
-        eventually("usage waits for control", async || {
-            let mut pending = 0;
-            for proxy in world.stack.proxies() {
-                pending += metric(&url(proxy.addresses.ops), "proxy_outbox_events").await?;
-            }
-            Ok((pending > 500).then_some(()))
-        })
-        .await?;
-        control.process().signal(Signal::SIGCONT)?;
-        Ok(())
-    })
-    .await?;
-    world.until_nothing_is_pending().await?;
-    until_all_is_equal(&world).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_is_stopped() -> Result<()> {
-    let mut world = World::start(2).await?;
-    let base_urls = base_urls(&world);
-    let leaving = world.stack.remove_proxy().context("no proxy")?;
-    let leaving_url = leaving.base_url(&world.key.raw_key);
-    let client = stack::http_client()?;
-    let question = crate::support::question("claude-opus-5-5", true);
-    // Its clients stop coming when it is asked to end, as a load balancer has it.
-    let through_it = async {
-        for _ in 0..20 {
-            let asked = (0..CLIENTS).map(|_| async {
-                let request = client.post(format!("{leaving_url}/v1/messages"));
-                let request = request
-                    .header("x-api-key", "sk-ant-test")
-                    .header("anthropic-version", "2023-06-01")
-                    .json(&question);
-                anyhow::Ok(request.send().await?.error_for_status()?.text().await?)
-            });
-            futures_util::future::try_join_all(asked).await?;
+async fn until_pending(world: &World, wanted: impl Fn(u64) -> bool) -> Result<()> {
+    eventually("as much usage waits as expected", async || {
+        let mut pending = 0;
+        for proxy in world.stack.proxies() {
+            pending += metric(&url(proxy.addresses.ops), "proxy_outbox_events").await?;
         }
-        anyhow::Ok(())
-    };
-    let staying = base_urls.first().cloned().into_iter().collect::<Vec<_>>();
-    let (loaded, left) =
-        futures_util::future::join(under_load(&staying, REQUESTS, async { Ok(()) }), async {
-            through_it.await?;
-            let status = leaving.service.stop().await?;
-            ensure!(status.success(), "{status}");
-            anyhow::Ok(())
-        })
-        .await;
-    loaded?;
-    left?;
-    world.until_nothing_is_pending().await?;
-    until_all_is_equal(&world).await
-}
-
-/// What it had not delivered is in its log.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_proxys_log_restores_what_was_lost() -> Result<()> {
-    let mut world = World::start(2).await?;
-    let base_urls = base_urls(&world);
-    // Some of it is delivered, the rest is not.
-    under_load(&base_urls, 1_000, async { Ok(()) }).await?;
-    world.stack.kill_control().await?;
-    under_load(&base_urls, 500, async { Ok(()) }).await?;
-    let killed = world.stack.remove_proxy().context("no proxy")?;
-    let log = killed.service.log().to_owned();
-    let lines =
-        || fs::read_to_string(&log).map(|log| log.matches("\"message\":\"request\"").count());
-    // A line is written a moment after its answer.
-    eventually("the killed proxy's lines are written", async || {
-        Ok((lines()? >= 750).then_some(()))
+        Ok(wanted(pending).then_some(()))
     })
-    .await?;
-    killed.service.process().signal(Signal::SIGKILL)?;
-    killed.service.process().exited().await;
-    world.stack.start_control().await?;
-
-    let other = url(world.proxy().addresses.ops);
-    eventually("the other proxy has delivered its own", async || {
-        let pending = metric(&other, "proxy_outbox_events").await?;
-        Ok((pending == 0).then_some(()))
-    })
-    .await?;
-    let missing = world.simulator.ledger().answers;
-    let kept = world.counted().await?.requests;
-    ensure!(kept < missing, "nothing was lost: {kept} of {missing}");
-
-    let log = fs::read(&log)?;
-    let said = world.stack.run_control(&["usage", "import"], &log)?;
-    let put_back = missing - kept;
-    ensure!(
-        said.contains(&format!("usage put back       {put_back}\n")),
-        "{said}"
-    );
-    until_all_is_equal(&world).await?;
-    let again = world.stack.run_control(&["usage", "import", "-"], &log)?;
-    ensure!(again.contains("usage put back       0\n"), "{again}");
-    until_all_is_equal(&world).await
+    .await
 }
 
 /// A gauge without labels.
@@ -274,4 +322,205 @@ async fn metric(ops_url: &str, name: &str) -> Result<u64> {
     Ok(value
         .with_context(|| format!("no {name} in {text}"))?
         .parse()?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_is_killed() -> Result<()> {
+    let mut world = World::start(2).await?;
+    let load = Load::of(&world);
+    let trouble = async {
+        load.until_heard(BEFORE).await?;
+        world.stack.kill_control().await?;
+        until_undelivered(&world, 3).await?;
+        load.until_heard(UNTIL_WELL).await?;
+        world.stack.start_control().await?;
+        load.go_on();
+        Ok(())
+    };
+    try_join(load.run(), trouble).await?;
+    until_all_is_equal(&world).await
+}
+
+/// Really stopped, until control has noticed and the proxies have tried again and
+/// again, longer each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_stopped() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    // Postgres may run as somebody else.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o711))?;
+    let storage = Storage::Durable(folder.path().join("postgres"));
+    let address = stack::free_address()?;
+    let server = postgres::Server::start_at(&storage, address).await?;
+    let world = World::with(|stack| stack.proxies(2).postgres(&server)).await?;
+    let load = Load::of(&world);
+    let trouble = async {
+        load.until_heard(BEFORE).await?;
+        server.stop().await?;
+        until_undelivered(&world, 7).await?;
+        until_control_is_not_ready(&world).await?;
+        let server = postgres::Server::start_at(&storage, address).await?;
+        load.go_on();
+        Ok(server)
+    };
+    let ((), _server) = try_join(load.run(), trouble).await?;
+    until_all_is_equal(&world).await?;
+    drop(world);
+    Ok(())
+}
+
+async fn until_control_is_not_ready(world: &World) -> Result<()> {
+    let client = stack::http_client()?;
+    let url = format!("{}/readyz", world.stack.control_ops_url());
+    eventually("control is not ready", async || {
+        let answer = client.get(&url).send().await?;
+        Ok((!answer.status().is_success()).then_some(()))
+    })
+    .await
+}
+
+/// Every connection is reset, and so is every new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_network_refuses() -> Result<()> {
+    cut_off(Cutter::down, 4, Cutter::up).await
+}
+
+/// Nobody is told: packets go nowhere and no connection is closed, until the proxies
+/// have given up waiting and tried again. Then what was held back goes on, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_network_swallows_everything() -> Result<()> {
+    cut_off(Cutter::pause, 2, Cutter::resume).await
+}
+
+/// Cuts the network between proxies and control until each proxy has tried so often
+/// in vain.
+async fn cut_off(cut: fn(&Cutter), times: usize, mend: fn(&Cutter)) -> Result<()> {
+    let world = World::with(|stack| stack.proxies(2).cuttable()).await?;
+    let cutter = world.stack.cutter().context("nothing to cut")?;
+    let load = Load::of(&world);
+    let trouble = async {
+        load.until_heard(BEFORE).await?;
+        cut(cutter);
+        until_undelivered(&world, times).await?;
+        load.until_heard(UNTIL_WELL).await?;
+        mend(cutter);
+        load.go_on();
+        Ok(())
+    };
+    try_join(load.run(), trouble).await?;
+    until_all_is_equal(&world).await
+}
+
+/// It is asked to end while streams and other requests run through it. They are
+/// answered to their end and counted; who comes later is sent to the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_is_stopped() -> Result<()> {
+    let mut world = World::start(2).await?;
+    let load = Load::balanced(&world);
+    let leaving = world.stack.remove_proxy().context("no proxy")?;
+    let running = Running::through(&leaving, &world).await?;
+    let trouble = async {
+        load.until_heard(BEFORE).await?;
+        leaving.service.process().signal(Signal::SIGTERM)?;
+        world.until_draining(&leaving).await?;
+        running.finish().await?;
+        let status = leaving.service.process().exited().await;
+        ensure!(status.success(), "{status}");
+        load.go_on();
+        Ok(())
+    };
+    try_join(load.run(), trouble).await?;
+    until_all_is_equal(&world).await
+}
+
+/// What it had not delivered is in its log, except for what was running and what had
+/// ended a moment before: a log is written every 50 ms. So the ledger is compared
+/// with the lines, exactly, and the lines with what clients had heard by the time at
+/// which the log was looked at last.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_proxys_log_restores_what_was_lost() -> Result<()> {
+    let mut world = World::start(2).await?;
+    let load = Load::balanced(&world);
+    let killed = world.stack.remove_proxy().context("no proxy")?;
+    let killed_one = world.stack.proxies().len();
+    let log = killed.service.log().to_owned();
+    let running = Running::through(&killed, &world).await?;
+    let trouble = async {
+        load.until_heard(BEFORE).await?;
+        // What comes now is not delivered.
+        world.stack.kill_control().await?;
+        load.until_heard(BEFORE + 1_000).await?;
+        let heard = load.heard.borrow().clone();
+        let of_it = heard.into_iter().filter(|it| it.proxy == killed_one);
+        let heard: Vec<String> = of_it.map(|it| it.request_id).collect();
+        eventually("all that was heard by now is in the log", async || {
+            let logged = logged(&log)?;
+            Ok(heard.iter().all(|id| logged.contains_key(id)).then_some(()))
+        })
+        .await?;
+        killed.service.process().signal(Signal::SIGKILL)?;
+        killed.service.process().exited().await;
+        world.stack.start_control().await?;
+        load.go_on();
+        Ok(heard)
+    };
+    let ((), heard_before) = try_join(load.run(), trouble).await?;
+    until_pending(&world, |pending| pending == 0).await?;
+
+    let mut logged_by_both = logged(world.proxy().service.log())?;
+    logged_by_both.extend(logged(&log)?);
+    let put_back = logged_by_both.len() - rows(&world).await?.len();
+    ensure!(put_back > 0, "nothing was lost");
+    let log = fs::read(&log)?;
+    let said = world.stack.run_control(&["usage", "import"], &log)?;
+    ensure!(
+        said.contains(&format!("usage put back       {put_back}\n")),
+        "{put_back}: {said}"
+    );
+
+    let rows = rows(&world).await?;
+    ensure!(rows == logged_by_both, "the ledger is not what was logged");
+    let reported = reported(&world.simulator);
+    let wrong = rows
+        .iter()
+        .find(|(id, tokens)| reported.get(*id) != Some(*tokens));
+    ensure!(wrong.is_none(), "the API has not reported {wrong:?}");
+    let heard = load.heard.borrow();
+    let through_the_other = heard.iter().filter(|it| it.proxy != killed_one);
+    let mut must_be_there = through_the_other
+        .map(|it| &it.request_id)
+        .chain(&heard_before);
+    let lost = must_be_there.find(|id| !rows.contains_key(*id));
+    ensure!(lost.is_none(), "{lost:?} is lost");
+    // The rest was running, or has ended since the log was looked at.
+    let unlogged: HashSet<&String> = reported
+        .keys()
+        .filter(|id| !rows.contains_key(*id))
+        .collect();
+    let running = running.request_ids()?;
+    ensure!(
+        running.iter().all(|id| unlogged.contains(id)),
+        "{unlogged:?}"
+    );
+    aggregates_are_of_rows(&world).await?;
+
+    let again = world.stack.run_control(&["usage", "import", "-"], &log)?;
+    ensure!(again.contains("usage put back       0\n"), "{again}");
+    aggregates_are_of_rows(&world).await
+}
+
+/// The metered requests in a proxy's log, by the API's name of each. A process that
+/// is killed may leave half a line.
+fn logged(log: &Path) -> Result<HashMap<String, Usage>> {
+    let log = fs::read_to_string(log)?;
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let metered = lines.filter(|line| line["message"] == "request" && line["event_id"].is_string());
+    metered
+        .map(|line| {
+            let id = line.get("upstream_request_id").and_then(Value::as_str);
+            let id = id.with_context(|| format!("nobody has answered {line}"))?;
+            Ok((id.to_owned(), tokens(&line)?))
+        })
+        .collect()
 }
