@@ -361,18 +361,62 @@ returns timestamptz language sql stable as $$
     limit 1
 $$;
 
--- The statement that adds rows of usage to the aggregates. Its source has the
--- columns of `token_usage`; minutes before `since` are left out.
+-- Stores the events that are not stored yet, rows of `token_usage` as JSON, and
+-- returns their ids. A key that does not exist becomes null; the others are held until
+-- the end of the transaction.
+--
+-- The rows go in in one order, so that two batches with the same events wait for each
+-- other instead of locking each other out. A function, so that a session plans it once.
+create or replace function add_usage(events json) returns setof uuid language plpgsql as $$
+begin
+    return query
+        with batch as (
+            select * from json_populate_recordset(null::token_usage, events)
+        ), known as (
+            select id from access_keys
+            where id in (select access_key_id from batch)
+            order by id
+            for key share
+        )
+        insert into token_usage (
+            event_id, request_id, upstream_request_id, access_key_id, user_id, started_at,
+            duration_ms, first_byte_ms, provider, is_fallback, model, upstream_model, outcome,
+            status, is_streaming, input_tokens, output_tokens, cache_read_tokens,
+            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id,
+            bedrock_model, bedrock_region, pricing_model_id, priced, estimated_cost_usd,
+            input_cost_usd, output_cost_usd, cache_read_cost_usd, cache_write_cost_usd,
+            bedrock_cost_usd, pricing_region, pricing_effective_date, pricing_input_price,
+            pricing_output_price, pricing_cache_read_price, pricing_cache_write_5m_price,
+            pricing_cache_write_1h_price
+        )
+        select
+            event_id, request_id, upstream_request_id, known.id, user_id, started_at,
+            duration_ms, first_byte_ms, provider, is_fallback, model, upstream_model, outcome,
+            status, is_streaming, input_tokens, output_tokens, cache_read_tokens,
+            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id,
+            bedrock_model, bedrock_region, pricing_model_id, priced, estimated_cost_usd,
+            input_cost_usd, output_cost_usd, cache_read_cost_usd, cache_write_cost_usd,
+            bedrock_cost_usd, pricing_region, pricing_effective_date, pricing_input_price,
+            pricing_output_price, pricing_cache_read_price, pricing_cache_write_5m_price,
+            pricing_cache_write_1h_price
+        from batch left join known on known.id = batch.access_key_id
+        order by started_at, batch.event_id
+        on conflict do nothing
+        returning token_usage.event_id;
+end $$;
+
+-- The statement that adds rows of usage to one of the tables of sums. Its source has
+-- the columns of `token_usage`; `whose` are the columns that this table has beside
+-- bucket, provider and model, each with a comma.
 --
 -- The buckets are touched in one order, so that two transactions wait for each
 -- other instead of locking each other out.
-create or replace function aggregation_of(source text) returns text
+create or replace function summing(target text, whose text, units text[], source text) returns text
 language sql immutable as $$
     select format($statement$
-        insert into usage_aggregates
+        insert into %1$I as kept
         select
-            bucket_type, bucket_start, user_id, access_key_id,
-            coalesce(provider, 'none'), pricing_model_id,
+            bucket_type, bucket_start, %2$s coalesce(provider, 'none'), pricing_model_id,
             count(*),
             count(*) filter (where is_fallback),
             count(*) filter (where outcome = 'complete'),
@@ -386,46 +430,42 @@ language sql immutable as $$
             sum(cache_write_5m_tokens), sum(cache_write_1h_tokens),
             sum(estimated_cost_usd), sum(input_cost_usd), sum(output_cost_usd),
             sum(cache_read_cost_usd), sum(cache_write_cost_usd), sum(bedrock_cost_usd)
-        from %s as usage
+        from %4$s as usage
         cross join (select coalesce((select timezone from usage_aggregation), 'UTC') as zone) as setting
         cross join lateral (values
             ('minute', date_trunc('minute', started_at)),
             ('hour', date_trunc('hour', started_at, zone)),
             ('day', date_trunc('day', started_at, zone))
         ) as bucket (bucket_type, bucket_start)
-        where bucket_type <> 'minute' or bucket_start >= $1
-        group by 1, 2, 3, 4, 5, 6
-        order by 1, 2, 3, 4, 5, 6
-        on conflict (bucket_type, bucket_start, user_id, access_key_id, provider, model_id)
+        where bucket_type = any (%3$L)
+            and (bucket_type <> 'minute' or bucket_start >= first_minute())
+        group by bucket_type, bucket_start, %2$s coalesce(provider, 'none'), pricing_model_id
+        order by bucket_type, bucket_start, %2$s coalesce(provider, 'none'), pricing_model_id
+        on conflict (bucket_type, bucket_start, %2$s provider, model_id)
         do update set
-            requests = usage_aggregates.requests + excluded.requests,
-            fallback_requests = usage_aggregates.fallback_requests + excluded.fallback_requests,
-            complete_requests = usage_aggregates.complete_requests + excluded.complete_requests,
+            requests = kept.requests + excluded.requests,
+            fallback_requests = kept.fallback_requests + excluded.fallback_requests,
+            complete_requests = kept.complete_requests + excluded.complete_requests,
             client_cancelled_requests =
-                usage_aggregates.client_cancelled_requests + excluded.client_cancelled_requests,
+                kept.client_cancelled_requests + excluded.client_cancelled_requests,
             upstream_failed_requests =
-                usage_aggregates.upstream_failed_requests + excluded.upstream_failed_requests,
-            refused_requests = usage_aggregates.refused_requests + excluded.refused_requests,
-            terminated_requests =
-                usage_aggregates.terminated_requests + excluded.terminated_requests,
-            estimate_requests = usage_aggregates.estimate_requests + excluded.estimate_requests,
-            unpriced_requests = usage_aggregates.unpriced_requests + excluded.unpriced_requests,
-            input_tokens = usage_aggregates.input_tokens + excluded.input_tokens,
-            output_tokens = usage_aggregates.output_tokens + excluded.output_tokens,
-            cache_read_tokens = usage_aggregates.cache_read_tokens + excluded.cache_read_tokens,
-            cache_write_5m_tokens =
-                usage_aggregates.cache_write_5m_tokens + excluded.cache_write_5m_tokens,
-            cache_write_1h_tokens =
-                usage_aggregates.cache_write_1h_tokens + excluded.cache_write_1h_tokens,
-            estimated_cost_usd = usage_aggregates.estimated_cost_usd + excluded.estimated_cost_usd,
-            input_cost_usd = usage_aggregates.input_cost_usd + excluded.input_cost_usd,
-            output_cost_usd = usage_aggregates.output_cost_usd + excluded.output_cost_usd,
-            cache_read_cost_usd =
-                usage_aggregates.cache_read_cost_usd + excluded.cache_read_cost_usd,
-            cache_write_cost_usd =
-                usage_aggregates.cache_write_cost_usd + excluded.cache_write_cost_usd,
-            bedrock_cost_usd = usage_aggregates.bedrock_cost_usd + excluded.bedrock_cost_usd
-    $statement$, source)
+                kept.upstream_failed_requests + excluded.upstream_failed_requests,
+            refused_requests = kept.refused_requests + excluded.refused_requests,
+            terminated_requests = kept.terminated_requests + excluded.terminated_requests,
+            estimate_requests = kept.estimate_requests + excluded.estimate_requests,
+            unpriced_requests = kept.unpriced_requests + excluded.unpriced_requests,
+            input_tokens = kept.input_tokens + excluded.input_tokens,
+            output_tokens = kept.output_tokens + excluded.output_tokens,
+            cache_read_tokens = kept.cache_read_tokens + excluded.cache_read_tokens,
+            cache_write_5m_tokens = kept.cache_write_5m_tokens + excluded.cache_write_5m_tokens,
+            cache_write_1h_tokens = kept.cache_write_1h_tokens + excluded.cache_write_1h_tokens,
+            estimated_cost_usd = kept.estimated_cost_usd + excluded.estimated_cost_usd,
+            input_cost_usd = kept.input_cost_usd + excluded.input_cost_usd,
+            output_cost_usd = kept.output_cost_usd + excluded.output_cost_usd,
+            cache_read_cost_usd = kept.cache_read_cost_usd + excluded.cache_read_cost_usd,
+            cache_write_cost_usd = kept.cache_write_cost_usd + excluded.cache_write_cost_usd,
+            bedrock_cost_usd = kept.bedrock_cost_usd + excluded.bedrock_cost_usd
+    $statement$, target, whose, units, source)
 $$;
 
 -- How far back there are minutes.
@@ -434,12 +474,18 @@ language sql stable as $$
     select date_trunc('minute', now() - interval '14 days')
 $$;
 
--- Whoever adds rows of usage adds them to the aggregates.
-create or replace function aggregate_usage() returns trigger language plpgsql as $$
+-- Whoever adds rows of usage adds them to the sums: first to those of each access
+-- key, then, because every batch touches them, to those of everybody. Written out, so
+-- that a session plans each statement once.
+do $do$
+declare
+    body constant text := 'create or replace function %I() returns trigger language plpgsql as '
+        '$body$ begin %s; return null; end $body$';
 begin
-    execute aggregation_of('added') using first_minute();
-    return null;
-end $$;
+    execute format(body, 'aggregate_usage',
+        summing('usage_aggregates', 'user_id, access_key_id,', '{hour,day}', 'added'));
+    execute format(body, 'total_usage', summing('usage_totals', '', '{minute,hour,day}', 'added'));
+end $do$;
 
 drop trigger if exists usage_added on token_usage;
 create trigger usage_added
@@ -447,26 +493,70 @@ create trigger usage_added
     referencing new table as added
     for each statement execute function aggregate_usage();
 
+-- A trigger of its own, which a start of an older version leaves as it is. The order
+-- is that of the names.
+drop trigger if exists usage_added_in_total on token_usage;
+create trigger usage_added_in_total
+    after insert on token_usage
+    referencing new table as added
+    for each statement execute function total_usage();
+
+-- The first day whose rows are all there.
+create or replace function first_whole_day(zone text) returns timestamptz
+language sql stable as $$
+    select coalesce(usage_edge('day', rows_from, zone, 1), '-infinity')
+    from (select (select rows_from from usage_aggregation) as rows_from) as setting
+$$;
+
 -- Makes the aggregates anew from the rows, in this time zone. Days whose rows are
 -- no longer all there stay as they are. Ingest waits meanwhile.
-create or replace function rebuild_usage_aggregates(zone text) returns void language plpgsql as $$
+create or replace function rebuild_usage_aggregates(zone text) returns void language plpgsql
+set work_mem = '256MB' as $$
 declare
-    dropped_before timestamptz;
-    first_day      timestamptz := '-infinity';
+    -- Sorting all rows at once would take several times as long.
+    step constant interval := '1 day';
+    at   timestamptz;
 begin
     lock table usage_aggregates in share row exclusive mode;
     insert into usage_aggregation (timezone) values (zone)
-        on conflict (only_row) do update set timezone = excluded.timezone
-        returning rows_from into dropped_before;
-    if dropped_before is not null then
-        first_day := date_trunc('day', dropped_before, zone);
-        if first_day < dropped_before then
-            first_day := (first_day at time zone zone + interval '1 day') at time zone zone;
-        end if;
-    end if;
-    delete from usage_aggregates where bucket_start >= first_day;
-    execute aggregation_of(format('(select * from token_usage where started_at >= %L)', first_day))
-        using first_minute();
+        on conflict (only_row) do update set timezone = excluded.timezone;
+    delete from usage_aggregates
+        where bucket_start >= first_whole_day(zone) or bucket_type = 'minute';
+    at := first_whole_day(zone);
+    loop
+        select min(started_at) into at from token_usage where started_at >= at;
+        exit when at is null;
+        execute summing('usage_aggregates', 'user_id, access_key_id,', '{hour,day}', format(
+            '(select * from token_usage where started_at >= %L and started_at < %L)', at, at + step
+        ));
+        at := at + step;
+    end loop;
+    perform rebuild_usage_totals(zone);
+end $$;
+
+-- Makes the totals anew: hours and days from the aggregates, minutes from the rows.
+-- Ingest waits meanwhile.
+create or replace function rebuild_usage_totals(zone text) returns void language plpgsql as $$
+begin
+    lock table usage_totals in share row exclusive mode;
+    delete from usage_totals where bucket_type <> 'minute' or bucket_start >= first_whole_day(zone);
+    insert into usage_totals
+        select
+            bucket_type, bucket_start, provider, model_id,
+            sum(requests), sum(fallback_requests), sum(complete_requests),
+            sum(client_cancelled_requests), sum(upstream_failed_requests),
+            sum(refused_requests), sum(terminated_requests), sum(estimate_requests),
+            sum(unpriced_requests), sum(input_tokens), sum(output_tokens),
+            sum(cache_read_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens),
+            sum(estimated_cost_usd), sum(input_cost_usd), sum(output_cost_usd),
+            sum(cache_read_cost_usd), sum(cache_write_cost_usd), sum(bedrock_cost_usd)
+        from usage_aggregates
+        where bucket_type <> 'minute'
+        group by bucket_type, bucket_start, provider, model_id;
+    execute summing('usage_totals', '', '{minute}', format(
+        '(select * from token_usage where started_at >= %L)',
+        greatest(first_minute(), first_whole_day(zone))
+    ));
 end $$;
 
 -- The calendar month of a moment, its end excluded.

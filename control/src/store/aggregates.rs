@@ -1,5 +1,6 @@
-//! The `usage_aggregates` table: sums of usage by minute, hour and day. Triggers
-//! keep it; here it is made anew and tidied.
+//! The tables `usage_aggregates`, sums of each access key's usage by hour and day, and
+//! `usage_totals`, sums of everybody's by minute, hour and day. Triggers keep them;
+//! here they are made anew and tidied.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -65,7 +66,7 @@ pub async fn unpriced(
     let models = diesel::sql_query(
         "select model_id, provider, sum(unpriced_requests)::bigint as requests,
             max(bucket_start) as last_used_at
-        from usage_aggregates
+        from usage_totals
         where bucket_type = 'hour' and bucket_start >= $1 and unpriced_requests > 0
         group by model_id, provider
         order by requests desc, model_id, provider
@@ -79,12 +80,14 @@ pub async fn unpriced(
 
 /// Drops minutes that nobody looks at any more; returns how many buckets.
 pub async fn drop_minutes(connection: &mut AsyncPgConnection) -> Result<usize> {
-    let dropped = diesel::sql_query(
-        "delete from usage_aggregates
-        where bucket_type = 'minute' and bucket_start < first_minute()",
-    )
-    .execute(connection)
-    .await?;
+    let mut dropped = 0;
+    // An older version has kept minutes of each access key.
+    for table in ["usage_totals", "usage_aggregates"] {
+        let statement = format!(
+            "delete from {table} where bucket_type = 'minute' and bucket_start < first_minute()"
+        );
+        dropped += diesel::sql_query(statement).execute(connection).await?;
+    }
     Ok(dropped)
 }
 

@@ -16,6 +16,10 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 /// Triggers, functions and views.
 const TRIGGERS: &str = include_str!("../../migrations/triggers.sql");
 
+const TOTALS: &str = "select rebuild_usage_totals(
+    coalesce((select timezone from usage_aggregation), 'UTC')
+)";
+
 /// Any number, as long as it is ours and stays.
 const LOCK: i64 = 0x00cc_9807;
 
@@ -56,6 +60,9 @@ struct Installed {
 
 /// Only when the file has changed: the statements lock tables that other
 /// replicas are working with.
+///
+/// An older version's triggers may have left the totals behind, or nobody has kept
+/// any yet; so they are made anew.
 async fn replace_triggers(connection: &mut AsyncPgConnection) -> diesel::QueryResult<()> {
     let version = hex::encode(Sha256::digest(TRIGGERS));
     let installed: Installed = diesel::sql_query(
@@ -69,6 +76,7 @@ async fn replace_triggers(connection: &mut AsyncPgConnection) -> diesel::QueryRe
     connection
         .transaction(async |connection| {
             connection.batch_execute(TRIGGERS).await?;
+            connection.batch_execute(TOTALS).await?;
             let remember = format!("comment on function record_change() is '{version}'");
             connection.batch_execute(&remember).await
         })

@@ -1,10 +1,9 @@
 //! Sums of usage over a range.
 //!
 //! Whatever the buckets that are asked for, the same requests are summed: whole
-//! days from the days in `usage_aggregates`, the rest at both ends from its hours,
-//! and what is less than an hour from `token_usage` itself. So totals never
-//! depend on the buckets, and a bucket that the range cuts holds what is in the
-//! range.
+//! days from the days that are kept, the rest at both ends from hours, and what is
+//! less than an hour from `token_usage` itself. So totals never depend on the
+//! buckets, and a bucket that the range cuts holds what is in the range.
 
 use std::fmt::Write;
 
@@ -43,7 +42,7 @@ text_enum! {
 /// Clients choose the names of models; a list of them must end somewhere.
 const MAX_MODELS: i64 = 100;
 
-/// What is counted, as the columns of `usage_aggregates`; of a request beside it.
+/// What is counted, as the columns of kept sums; of a request beside it.
 const COUNTED: [(&str, &str); 20] = [
     ("requests", "1"),
     ("fallback_requests", "is_fallback::int"),
@@ -71,6 +70,14 @@ const COUNTED: [(&str, &str); 20] = [
     ("cache_read_cost_usd", "cache_read_cost_usd"),
     ("cache_write_cost_usd", "cache_write_cost_usd"),
     ("bedrock_cost_usd", "bedrock_cost_usd"),
+];
+
+/// What lists of users say.
+const OF_USERS: [(&str, &str); 4] = [
+    ("requests", "1"),
+    ("input_tokens", "input_tokens"),
+    ("output_tokens", "output_tokens"),
+    ("estimated_cost_usd", "estimated_cost_usd"),
 ];
 
 /// Sums over requests that have something in common: the label that is present.
@@ -134,6 +141,50 @@ pub struct Report {
     pub sums: Vec<Sums>,
 }
 
+/// Where sums are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// In `usage_totals`, everybody's together: the same range has far fewer.
+    InTotal,
+    /// In `usage_aggregates`. There are no minutes.
+    ByAccessKey,
+}
+
+impl Kept {
+    /// The fewest that know who is asked for.
+    fn fewest(filter: &Filter) -> Self {
+        if filter.user_id.is_none() && filter.access_key_id.is_none() {
+            Self::InTotal
+        } else {
+            Self::ByAccessKey
+        }
+    }
+
+    fn table(self) -> &'static str {
+        match self {
+            Self::InTotal => "usage_totals",
+            Self::ByAccessKey => "usage_aggregates",
+        }
+    }
+
+    fn user_id(self) -> &'static str {
+        match self {
+            Self::InTotal => "null::uuid",
+            Self::ByAccessKey => "user_id",
+        }
+    }
+
+    /// The condition for whose sums they are. It takes `$3` and `$4` of [`over`].
+    fn matches(self) -> &'static str {
+        match self {
+            Self::InTotal => "true",
+            Self::ByAccessKey => {
+                "($3 is null or user_id = $3) and ($4 is null or access_key_id = $4)"
+            }
+        }
+    }
+}
+
 /// A user's part.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct UserSums {
@@ -141,6 +192,17 @@ pub struct UserSums {
     pub user_id: Uuid,
     #[diesel(sql_type = Text)]
     pub name: String,
+    #[diesel(sql_type = BigInt)]
+    pub requests: i64,
+    #[diesel(sql_type = BigInt)]
+    pub tokens: i64,
+    #[diesel(sql_type = Numeric)]
+    pub estimated_cost_usd: Usd,
+}
+
+/// A user's part in a bucket.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct UserBucket {
     #[diesel(sql_type = Timestamptz)]
     pub bucket_start: DateTime<Utc>,
     #[diesel(sql_type = BigInt)]
@@ -157,31 +219,47 @@ pub async fn report(
     filter: &Filter,
     bucket_type: BucketType,
 ) -> Result<Report> {
+    let kept = Kept::fewest(filter);
+    // What all, each provider and each model have is summed up from what each of them
+    // both have, of which there is little.
     let statement = format!(
-        "select * from (select
-            row_number() over (
-                partition by grouping(bucket, provider, model_id)
-                order by coalesce(sum(estimated_cost_usd), 0) desc, sum(requests) desc,
-                    provider, model_id
-            ) as place,
-            bucket as bucket_start,
-            provider,
-            model_id,
-            {sums}
-        from (
-            select usage_bucket($12, at, $13) as bucket, * from ({slices}) as slice
-        ) as usage
-        group by grouping sets ((), (bucket), (provider), (model_id))) as sums
+        "with usage as (
+            select usage_bucket($12, at, $13) as bucket, slice.* from ({slices}) as slice
+        ), sums as (
+            select bucket, provider, model_id, {sums}
+            from usage
+            group by grouping sets ((bucket), (provider, model_id))
+        )
+        select 0 as place, bucket as bucket_start, null as provider, null as model_id, {columns}
+        from sums
+        where bucket is not null
+    union all
+        select * from (
+            select
+                row_number() over (
+                    partition by grouping(provider, model_id)
+                    order by coalesce(sum(estimated_cost_usd), 0) desc, sum(requests) desc,
+                        provider, model_id
+                ) as place,
+                null::timestamptz,
+                provider,
+                model_id,
+                {sums}
+            from sums
+            where bucket is null
+            group by grouping sets ((), (provider), (model_id))
+        ) as label
         where model_id is null or place <= {MAX_MODELS}
         order by bucket_start, place",
         sums = sums(),
-        slices = slices("provider, model_id"),
+        columns = COUNTED.map(|(name, _)| name).join(", "),
+        slices = slices(kept, &COUNTED),
     );
     // Aggregates and rows must be of the same moment.
     let mut transaction = connection.build_transaction().repeatable_read().read_only();
     transaction
         .run(async |connection| {
-            let (parts, timezone) = parts(connection, filter, bucket_type).await?;
+            let (parts, timezone) = parts(connection, filter, kept, bucket_type).await?;
             let query = over(statement.clone(), filter, &parts, bucket_type, &timezone);
             let sums = query.load(connection).await?;
             Ok(Report { timezone, sums })
@@ -189,52 +267,101 @@ pub async fn report(
         .await
 }
 
-/// The users with the most in a range, and what they have in each bucket: users
-/// in order, and their buckets in order. Deleted users are left out.
+/// The users with the most in a range, in order. Deleted users are left out.
 pub async fn top_users(
+    connection: &mut AsyncPgConnection,
+    filter: &Filter,
+    order_by: OrderBy,
+    limit: i64,
+) -> Result<Vec<UserSums>> {
+    // Aggregates and rows must be of the same moment.
+    let mut transaction = connection.build_transaction().repeatable_read().read_only();
+    transaction
+        .run(async |connection| top(connection, filter, order_by, limit).await)
+        .await
+}
+
+/// The same, and what each has in each bucket: users in order, and their buckets in
+/// order.
+pub async fn top_users_series(
     connection: &mut AsyncPgConnection,
     filter: &Filter,
     bucket_type: BucketType,
     order_by: OrderBy,
     limit: i64,
+) -> Result<Vec<(UserSums, Vec<UserBucket>)>> {
+    let mut transaction = connection.build_transaction().repeatable_read().read_only();
+    transaction
+        .run(async |connection| {
+            let mut series = Vec::new();
+            for user in top(connection, filter, order_by, limit).await? {
+                let filter = Filter {
+                    user_id: Some(user.user_id),
+                    ..filter.clone()
+                };
+                let buckets = buckets_of_user(connection, &filter, bucket_type).await?;
+                series.push((user, buckets));
+            }
+            Ok(series)
+        })
+        .await
+}
+
+async fn top(
+    connection: &mut AsyncPgConnection,
+    filter: &Filter,
+    order_by: OrderBy,
+    limit: i64,
 ) -> Result<Vec<UserSums>> {
     let measure = match order_by {
-        OrderBy::Tokens => "sum(input_tokens + output_tokens)",
-        OrderBy::Cost => "sum(estimated_cost_usd)",
+        OrderBy::Tokens => "tokens",
+        OrderBy::Cost => "estimated_cost_usd",
     };
     let statement = format!(
-        "with slice as ({slices}), top as (
+        "select user_id, name, requests, tokens, sums.estimated_cost_usd
+        from (
             select
                 user_id,
-                name,
-                row_number() over (order by {measure} desc, sum(requests) desc, user_id) as place
-            from slice join live_users on live_users.id = user_id
-            group by user_id, name
-            order by place
-            limit $14
-        )
-        select
-            user_id,
-            name,
+                sum(requests)::bigint as requests,
+                sum(input_tokens + output_tokens)::bigint as tokens,
+                sum(estimated_cost_usd) as estimated_cost_usd
+            from ({slices}) as slice
+            group by user_id
+        ) as sums
+        join live_users on live_users.id = user_id
+        order by {measure} desc, requests desc, user_id
+        limit $14",
+        slices = slices(Kept::ByAccessKey, &OF_USERS),
+    );
+    // Few buckets are the least work.
+    let months = BucketType::Month;
+    let (parts, timezone) = parts(connection, filter, Kept::ByAccessKey, months).await?;
+    let query = over(statement, filter, &parts, months, &timezone);
+    let users = query.bind::<BigInt, _>(limit).load(connection).await?;
+    Ok(users)
+}
+
+/// What the user of the filter has in each bucket, in order.
+async fn buckets_of_user(
+    connection: &mut AsyncPgConnection,
+    filter: &Filter,
+    bucket_type: BucketType,
+) -> Result<Vec<UserBucket>> {
+    let statement = format!(
+        "select
             usage_bucket($12, at, $13) as bucket_start,
             sum(requests)::bigint as requests,
             sum(input_tokens + output_tokens)::bigint as tokens,
             sum(estimated_cost_usd) as estimated_cost_usd
-        from top join slice using (user_id)
-        group by place, user_id, name, bucket_start
-        order by place, bucket_start",
-        slices = slices("user_id"),
+        from ({slices}) as slice
+        group by 1
+        order by 1",
+        slices = slices(Kept::ByAccessKey, &OF_USERS),
     );
-    // Aggregates and rows must be of the same moment.
-    let mut transaction = connection.build_transaction().repeatable_read().read_only();
-    transaction
-        .run(async |connection| {
-            let (parts, timezone) = parts(connection, filter, bucket_type).await?;
-            let query = over(statement.clone(), filter, &parts, bucket_type, &timezone);
-            let rows = query.bind::<BigInt, _>(limit).load(connection).await?;
-            Ok(rows)
-        })
-        .await
+    let (parts, timezone) = parts(connection, filter, Kept::ByAccessKey, bucket_type).await?;
+    let query = over(statement, filter, &parts, bucket_type, &timezone);
+    let buckets = query.load(connection).await?;
+    Ok(buckets)
 }
 
 /// Where a range is cut: none of these times is before the one above it.
@@ -294,6 +421,7 @@ struct Found {
 async fn parts(
     connection: &mut AsyncPgConnection,
     filter: &Filter,
+    kept: Kept,
     bucket_type: BucketType,
 ) -> Result<(Parts, String)> {
     let fine = match bucket_type {
@@ -320,8 +448,8 @@ async fn parts(
     let of_fine = (found.fine_from, found.fine_to);
     let of_days = (found.days_from, found.days_to);
     let (of_fine, of_days) = match bucket_type {
-        BucketType::Minute if found.has_minutes => (of_fine, none),
-        // Those minutes were dropped: only the rows still know.
+        BucketType::Minute if found.has_minutes && kept == Kept::InTotal => (of_fine, none),
+        // Such minutes were dropped, or never kept: only the rows know.
         BucketType::Minute => (none, none),
         BucketType::Hour => (of_fine, none),
         BucketType::Day | BucketType::Week | BucketType::Month => (of_fine, of_days),
@@ -330,43 +458,40 @@ async fn parts(
     Ok((parts, found.timezone))
 }
 
-/// What was counted in the parts of a range, by the begin of a bucket (`at`) and
-/// these columns.
+/// What was counted of these in the parts of a range: by the begin of a bucket (`at`),
+/// user, provider and model, each in any number of rows.
 ///
 /// It takes the parameters of [`over`].
-fn slices(by: &str) -> String {
-    let mut kept = String::new();
-    let mut of_row = String::new();
-    let mut summed = String::new();
-    for (name, value) in COUNTED {
+fn slices(kept: Kept, counted: &[(&str, &str)]) -> String {
+    let mut columns = String::new();
+    let mut of_rows = String::new();
+    for (name, value) in counted {
         // Writing to a string never fails.
-        let _ = write!(kept, ", {name}");
-        let _ = write!(of_row, ", {value} as {name}");
-        let _ = write!(summed, ", sum({name}) as {name}");
+        let _ = write!(columns, ", {name}");
+        let _ = write!(of_rows, ", sum({value})::{} as {name}", kind(name));
     }
     format!(
-        "select at, {by} {summed}
-        from (
-            select bucket_start as at, user_id, provider, model_id {kept}
-            from usage_aggregates
-            where (
-                    bucket_type = $7 and bucket_start >= $8 and bucket_start < $9
-                    or bucket_type = 'day' and bucket_start >= $9 and bucket_start < $10
-                    or bucket_type = $7 and bucket_start >= $10 and bucket_start < $11
-                )
-                and ($3 is null or user_id = $3)
-                and ($4 is null or access_key_id = $4)
-                and ($5 is null or model_id = $5)
-                and ($6 is null or provider = $6)
-        union all
-            select
-                usage_bucket($12, started_at, $13), user_id, coalesce(provider, 'none'),
-                pricing_model_id {of_row}
-            from token_usage
-            where {matches}
-                and (started_at < $8 or started_at >= $11)
-        ) as counted
-        group by at, {by}",
+        "select bucket_start as at, {user_id} as user_id, provider, model_id {columns}
+        from {table}
+        where (
+                bucket_type = $7 and bucket_start >= $8 and bucket_start < $9
+                or bucket_type = 'day' and bucket_start >= $9 and bucket_start < $10
+                or bucket_type = $7 and bucket_start >= $10 and bucket_start < $11
+            )
+            and {whose}
+            and ($5 is null or model_id = $5)
+            and ($6 is null or provider = $6)
+    union all
+        select
+            usage_bucket($12, started_at, $13), user_id, coalesce(provider, 'none'),
+            pricing_model_id {of_rows}
+        from token_usage
+        where {matches}
+            and (started_at < $8 or started_at >= $11)
+        group by 1, 2, 3, 4",
+        user_id = kept.user_id(),
+        table = kept.table(),
+        whose = kept.matches(),
         matches = Filter::matches("token_usage"),
     )
 }
@@ -374,14 +499,19 @@ fn slices(by: &str) -> String {
 /// The sums of what [`slices`] has counted.
 fn sums() -> String {
     let sums = COUNTED.map(|(name, _)| {
-        let kind = if name.ends_with("_usd") {
-            "numeric"
-        } else {
-            "bigint"
-        };
+        let kind = kind(name);
         format!("coalesce(sum({name}), 0)::{kind} as {name}")
     });
     sums.join(", ")
+}
+
+/// The type of a column of sums. Sums of integers are wider, and slow to add up again.
+fn kind(name: &str) -> &'static str {
+    if name.ends_with("_usd") {
+        "numeric"
+    } else {
+        "bigint"
+    }
 }
 
 /// Gives a statement its range, its filter, its parts and its buckets: `$1` to

@@ -178,51 +178,16 @@ struct EventId {
 
 /// Stores the events that are not stored yet and returns their ids.
 ///
-/// The rows go in in one order, so that two batches with the same events wait
-/// for each other instead of locking each other out. A key that does not exist
-/// becomes null; the others are held until the end of the transaction. A trigger
-/// adds the new rows to the aggregates.
+/// Batches with the same events wait for each other. A key that does not exist
+/// becomes null; the others are held until the end of the transaction. Triggers
+/// add the new rows to the sums.
 pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> Result<Vec<Uuid>> {
     let batch = serde_json::to_string(batch)
         .map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
-    let inserted: Vec<EventId> = diesel::sql_query(
-        "with batch as (
-            select * from json_populate_recordset(null::token_usage, $1::json)
-        ), known as (
-            select id from access_keys
-            where id in (select access_key_id from batch)
-            order by id
-            for key share
-        )
-        insert into token_usage (
-            event_id, request_id, upstream_request_id, access_key_id, user_id, started_at,
-            duration_ms, first_byte_ms, provider, is_fallback, model, upstream_model, outcome,
-            status, is_streaming, input_tokens, output_tokens, cache_read_tokens,
-            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id,
-            bedrock_model, bedrock_region, pricing_model_id, priced, estimated_cost_usd,
-            input_cost_usd, output_cost_usd, cache_read_cost_usd, cache_write_cost_usd,
-            bedrock_cost_usd, pricing_region, pricing_effective_date, pricing_input_price,
-            pricing_output_price, pricing_cache_read_price, pricing_cache_write_5m_price,
-            pricing_cache_write_1h_price
-        )
-        select
-            event_id, request_id, upstream_request_id, known.id, user_id, started_at,
-            duration_ms, first_byte_ms, provider, is_fallback, model, upstream_model, outcome,
-            status, is_streaming, input_tokens, output_tokens, cache_read_tokens,
-            cache_write_5m_tokens, cache_write_1h_tokens, is_estimate, session_id, agent_id,
-            bedrock_model, bedrock_region, pricing_model_id, priced, estimated_cost_usd,
-            input_cost_usd, output_cost_usd, cache_read_cost_usd, cache_write_cost_usd,
-            bedrock_cost_usd, pricing_region, pricing_effective_date, pricing_input_price,
-            pricing_output_price, pricing_cache_read_price, pricing_cache_write_5m_price,
-            pricing_cache_write_1h_price
-        from batch left join known on known.id = batch.access_key_id
-        order by started_at, event_id
-        on conflict do nothing
-        returning event_id",
-    )
-    .bind::<Text, _>(batch)
-    .load(connection)
-    .await?;
+    let inserted: Vec<EventId> = diesel::sql_query("select add_usage($1::json) as event_id")
+        .bind::<Text, _>(batch)
+        .load(connection)
+        .await?;
     Ok(inserted.into_iter().map(|row| row.event_id).collect())
 }
 

@@ -12,6 +12,7 @@ use crate::support::{
 
 const BEDROCK_DOWN: &str = include_str!("../../migrations/2026-11-20-100000_bedrock/down.sql");
 const COSTS_DOWN: &str = include_str!("../../migrations/2026-11-27-000000_costs/down.sql");
+const TOTALS_DOWN: &str = include_str!("../../migrations/2026-11-28-000000_totals/down.sql");
 const FAILOVER_DOWN: &str = include_str!("../../migrations/2026-11-20-200000_failover/down.sql");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,6 +133,7 @@ async fn a_database_without_bedrock_is_brought_to_this_version() {
     let url = database.url().parse().unwrap();
     migrate(&url).await.unwrap();
     let client = sql(database.url()).await;
+    client.batch_execute(TOTALS_DOWN).await.unwrap();
     client.batch_execute(COSTS_DOWN).await.unwrap();
     client.batch_execute(FAILOVER_DOWN).await.unwrap();
     client.batch_execute(BEDROCK_DOWN).await.unwrap();
@@ -216,4 +218,55 @@ async fn a_database_without_failover_is_brought_to_this_version() {
     let mut push = Push::open(app.running.grpc_addr).await;
     push.deliver(vec![event()]).await.unwrap();
     assert_eq!(app.get("/admin/usage").await.body["totals"]["requests"], 2);
+}
+
+/// With usage whose sums an older version has kept, minutes of each access key among
+/// them.
+#[tokio::test(flavor = "multi_thread")]
+async fn totals_are_made_of_the_sums_that_were_kept() {
+    let app = TestApp::start().await;
+    let mut push = Push::open(app.running.grpc_addr).await;
+    push.deliver(vec![event(), event()]).await.unwrap();
+    drop(push);
+    let TestApp {
+        running, database, ..
+    } = app;
+    assert!(running.shutdown().await);
+    let client = sql(database.url()).await;
+    client.batch_execute(TOTALS_DOWN).await.unwrap();
+    client
+        .batch_execute("delete from __diesel_schema_migrations where version = '20261128000000'")
+        .await
+        .unwrap();
+    // Of a row that was dropped meanwhile.
+    client
+        .batch_execute(
+            "update usage_aggregation set timezone = 'UTC', rows_from = now() - interval '20 days';
+            insert into usage_aggregates
+                select bucket_type, bucket_start - interval '30 days', user_id, access_key_id,
+                    provider, model_id, requests, fallback_requests, complete_requests,
+                    client_cancelled_requests, upstream_failed_requests, refused_requests,
+                    terminated_requests, estimate_requests, unpriced_requests, input_tokens,
+                    output_tokens, cache_read_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
+                    estimated_cost_usd, input_cost_usd, output_cost_usd, cache_read_cost_usd,
+                    cache_write_cost_usd, bedrock_cost_usd
+                from usage_aggregates",
+        )
+        .await
+        .unwrap();
+
+    let running = control::app::App::start(settings(database.url()))
+        .await
+        .unwrap();
+    eventually(running.ready()).await;
+    let app = TestApp::signed_in(running, database).await;
+    let from = chrono::Utc::now() - chrono::TimeDelta::days(40);
+    let from = from.format("%Y-%m-%dT00:00:00Z");
+    for (bucket_type, requests) in [("day", 4), ("hour", 4)] {
+        let path = format!("/admin/usage?from={from}&bucket_type={bucket_type}");
+        let report = app.get(&path).await;
+        assert_eq!(report.body["totals"]["requests"], requests, "{report:?}");
+    }
+    let minutes = app.get("/admin/usage?bucket_type=minute").await;
+    assert_eq!(minutes.body["totals"]["requests"], 2, "{minutes:?}");
 }

@@ -14,7 +14,7 @@ use crate::{
         query::Query,
     },
     money::Usd,
-    store::reports::{self, BucketType, OrderBy, UserSums},
+    store::reports::{self, BucketType, OrderBy, UserBucket, UserSums},
 };
 
 const DEFAULT_USERS: i64 = 10;
@@ -98,10 +98,9 @@ pub(in crate::http) async fn list(
     let filter = query.filter(state.timezone)?;
     let order_by = query.order_by.unwrap_or(OrderBy::Tokens);
     let mut connection = state.store.connection().await?;
-    // Few buckets are the least work.
-    let months = BucketType::Month;
-    let sums = reports::top_users(&mut connection, &filter, months, order_by, limit).await?;
-    Ok(HttpResponse::Ok().json(in_sum(sums)))
+    let users = reports::top_users(&mut connection, &filter, order_by, limit).await?;
+    let users: Vec<TopUser> = users.into_iter().map(TopUser::from).collect();
+    Ok(HttpResponse::Ok().json(users))
 }
 
 /// Read what the users with the most have used over time
@@ -123,8 +122,10 @@ pub(in crate::http) async fn series(
     check_buckets(bucket_type, range, limit)?;
     let order_by = query.order_by.unwrap_or(OrderBy::Tokens);
     let mut connection = state.store.connection().await?;
-    let sums = reports::top_users(&mut connection, &filter, bucket_type, order_by, limit).await?;
-    Ok(HttpResponse::Ok().json(over_time(sums)))
+    let series =
+        reports::top_users_series(&mut connection, &filter, bucket_type, order_by, limit).await?;
+    let series: Vec<TopUserSeries> = series.into_iter().map(TopUserSeries::from).collect();
+    Ok(HttpResponse::Ok().json(series))
 }
 
 fn limit(asked: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
@@ -136,48 +137,35 @@ fn limit(asked: Option<i64>, default: i64, max: i64) -> Result<i64, Error> {
     Err(Error::with_message(Code::InvalidQuery, message))
 }
 
-/// The buckets of each user come one after the other.
-fn in_sum(sums: Vec<UserSums>) -> Vec<TopUser> {
-    let mut users: Vec<TopUser> = Vec::new();
-    for sums in sums {
-        match users.last_mut() {
-            Some(user) if user.user_id == sums.user_id => {
-                user.total_tokens += sums.tokens;
-                user.total_requests += sums.requests;
-                user.estimated_cost_usd = user
-                    .estimated_cost_usd
-                    .saturating_add(sums.estimated_cost_usd);
-            }
-            _ => users.push(TopUser {
-                user_id: sums.user_id,
-                name: sums.name,
-                total_tokens: sums.tokens,
-                total_requests: sums.requests,
-                estimated_cost_usd: sums.estimated_cost_usd,
-            }),
-        }
-    }
-    users
-}
-
-/// The buckets of each user come one after the other.
-fn over_time(sums: Vec<UserSums>) -> Vec<TopUserSeries> {
-    let mut users: Vec<TopUserSeries> = Vec::new();
-    for sums in sums {
-        let bucket = TopUserBucket {
-            bucket_start: sums.bucket_start,
+impl From<UserSums> for TopUser {
+    fn from(sums: UserSums) -> Self {
+        Self {
+            user_id: sums.user_id,
+            name: sums.name,
             total_tokens: sums.tokens,
             total_requests: sums.requests,
             estimated_cost_usd: sums.estimated_cost_usd,
-        };
-        match users.last_mut() {
-            Some(user) if user.user_id == sums.user_id => user.buckets.push(bucket),
-            _ => users.push(TopUserSeries {
-                user_id: sums.user_id,
-                name: sums.name,
-                buckets: vec![bucket],
-            }),
         }
     }
-    users
+}
+
+impl From<(UserSums, Vec<UserBucket>)> for TopUserSeries {
+    fn from((user, buckets): (UserSums, Vec<UserBucket>)) -> Self {
+        Self {
+            user_id: user.user_id,
+            name: user.name,
+            buckets: buckets.into_iter().map(TopUserBucket::from).collect(),
+        }
+    }
+}
+
+impl From<UserBucket> for TopUserBucket {
+    fn from(bucket: UserBucket) -> Self {
+        Self {
+            bucket_start: bucket.bucket_start,
+            total_tokens: bucket.tokens,
+            total_requests: bucket.requests,
+            estimated_cost_usd: bucket.estimated_cost_usd,
+        }
+    }
 }

@@ -29,22 +29,81 @@ struct Known {
     counts: Counts,
 }
 
-/// Requests, the five counters of tokens, micro-dollars, unpriced requests.
-type Counts = [i64; 8];
+/// Everything that is summed up.
+const COUNTED: [&str; 20] = [
+    "requests",
+    "fallback_requests",
+    "complete_requests",
+    "client_cancelled_requests",
+    "upstream_failed_requests",
+    "refused_requests",
+    "terminated_requests",
+    "estimate_requests",
+    "unpriced_requests",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "estimated_cost_usd",
+    "input_cost_usd",
+    "output_cost_usd",
+    "cache_read_cost_usd",
+    "cache_write_cost_usd",
+    "bedrock_cost_usd",
+];
 
-/// For a million tokens, in micro-dollars, as the price list has it.
-fn cost(tokens: &Tokens, is_regional: bool) -> i64 {
+/// The requests of an outcome have a list of their own in answers.
+const OUTCOMES: [(usize, Outcome); 5] = [
+    (2, Outcome::Complete),
+    (3, Outcome::ClientCancelled),
+    (4, Outcome::UpstreamFailed),
+    (5, Outcome::Refused),
+    (6, Outcome::Terminated),
+];
+
+/// The number of each; costs in micro-dollars.
+type Counts = [i64; 20];
+
+/// Of the five counters, for a million tokens, in micro-dollars, as the price list
+/// has it.
+fn costs(tokens: &[i64; 5], is_regional: bool) -> [i64; 5] {
     let rates = match is_regional {
         false => [3_000_000, 15_000_000, 300_000, 3_750_000, 6_000_000],
         true => [3_300_000, 16_500_000, 330_000, 4_125_000, 6_600_000],
     };
-    let rounded = |micros: u64| (micros + 500_000) / 1_000_000;
-    let sum = rounded(tokens.input_tokens * rates[0])
-        + rounded(tokens.output_tokens * rates[1])
-        + rounded(tokens.cache_read_tokens * rates[2])
-        + rounded(tokens.cache_write_5m_tokens * rates[3])
-        + rounded(tokens.cache_write_1h_tokens * rates[4]);
-    sum.cast_signed()
+    std::array::from_fn(|counter| (tokens[counter] * rates[counter] + 500_000) / 1_000_000)
+}
+
+fn counted(event: &UsageEvent, is_priced: bool) -> Counts {
+    let tokens = event.tokens.unwrap();
+    let tokens = [
+        tokens.input_tokens,
+        tokens.output_tokens,
+        tokens.cache_read_tokens,
+        tokens.cache_write_5m_tokens,
+        tokens.cache_write_1h_tokens,
+    ]
+    .map(u64::cast_signed);
+    let costs = match is_priced {
+        true => costs(&tokens, event.bedrock_model.starts_with("eu.")),
+        false => [0; 5],
+    };
+    let mut counts = Counts::default();
+    counts[0] = 1;
+    counts[1] = event.is_fallback.into();
+    for (column, outcome) in OUTCOMES {
+        counts[column] = (event.outcome() == outcome).into();
+    }
+    counts[7] = event.is_estimate.into();
+    counts[8] = (!is_priced).into();
+    counts[9..14].copy_from_slice(&tokens);
+    counts[14] = costs.iter().sum();
+    counts[15..18].copy_from_slice(&costs[..3]);
+    counts[18] = costs[3] + costs[4];
+    // On the plan it is the price of Bedrock's global profile, which is the same.
+    counts[19] = counts[14];
+    counts
 }
 
 fn random(
@@ -77,7 +136,12 @@ fn random(
         Outcome::Complete,
         Outcome::ClientCancelled,
         Outcome::UpstreamFailed,
-    ][random.random_range(0..3)];
+        Outcome::Refused,
+        Outcome::Terminated,
+        // As a newer proxy may say.
+        Outcome::Unspecified,
+    ][random.random_range(0..6)];
+    let (is_fallback, is_estimate) = (random.random_bool(0.3), random.random_bool(0.2));
     let mut count = || random.random_range(1..200_000);
     let tokens = Tokens {
         input_tokens: count(),
@@ -86,12 +150,13 @@ fn random(
         cache_write_5m_tokens: count(),
         cache_write_1h_tokens: count(),
     };
-    let is_priced = model == "claude-sonnet-4-5";
     let event = UsageEvent {
         started_at: Some(proto::line::timestamp(at)),
         user_id: user.clone(),
         access_key_id: key.clone(),
         provider: provider.into(),
+        is_fallback,
+        is_estimate,
         bedrock_model: bedrock_model.to_owned(),
         bedrock_region: "eu-central-1".to_owned(),
         upstream_model: upstream_model.to_owned(),
@@ -99,27 +164,13 @@ fn random(
         tokens: Some(tokens),
         ..event()
     };
-    let signed = u64::cast_signed;
     let known = Known {
         at,
         user,
         key,
         model,
         provider: provider.label(),
-        counts: [
-            1,
-            signed(tokens.input_tokens),
-            signed(tokens.output_tokens),
-            signed(tokens.cache_read_tokens),
-            signed(tokens.cache_write_5m_tokens),
-            signed(tokens.cache_write_1h_tokens),
-            if is_priced {
-                cost(&tokens, bedrock_model.starts_with("eu."))
-            } else {
-                0
-            },
-            i64::from(!is_priced),
-        ],
+        counts: counted(&event, model == "claude-sonnet-4-5"),
     };
     (event, known)
 }
@@ -130,23 +181,56 @@ fn add(sum: &mut Counts, counts: &Counts) {
     }
 }
 
-fn counts(sums: &Value, prefix: &str) -> Counts {
-    let number = |name: &str| sums[format!("{prefix}{name}")].as_i64().unwrap();
-    let usd: Usd = sums["estimated_cost_usd"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
-    [
-        number("requests"),
-        number("input_tokens"),
-        number("output_tokens"),
-        number("cache_read_tokens"),
-        number("cache_write_5m_tokens"),
-        number("cache_write_1h_tokens"),
-        usd.micros(),
-        sums["unpriced_requests"].as_i64().unwrap(),
-    ]
+/// What sums say of each; none where they have no such member.
+fn shown(sums: &Value) -> [Option<i64>; 20] {
+    COUNTED.map(|name| {
+        let value = sums.get(format!("total_{name}")).or(sums.get(name))?;
+        Some(match value.as_str() {
+            Some(usd) => usd.parse::<Usd>().unwrap().micros(),
+            None => value.as_i64().unwrap(),
+        })
+    })
+}
+
+/// The same without what those sums do not say.
+fn as_shown(counts: &Counts) -> [Option<i64>; 20] {
+    let mut shown = counts.map(Some);
+    for (column, _) in OUTCOMES {
+        shown[column] = None;
+    }
+    shown
+}
+
+/// The outcomes of a report.
+fn outcomes(report: &Value) -> BTreeMap<String, i64> {
+    let outcomes = report["by_outcome"].as_array().unwrap().iter();
+    let text = |outcome: &Value| outcome["outcome"].as_str().unwrap().to_owned();
+    outcomes
+        .map(|it| (text(it), it["requests"].as_i64().unwrap()))
+        .collect()
+}
+
+fn expected_outcomes(counts: &Counts) -> BTreeMap<String, i64> {
+    let known = OUTCOMES.map(|(column, outcome)| (outcome, counts[column]));
+    let others = counts[0] - known.iter().map(|(_, requests)| requests).sum::<i64>();
+    let all = known.into_iter().chain([(Outcome::Unspecified, others)]);
+    all.filter(|(_, requests)| *requests > 0)
+        .map(|(outcome, requests)| (outcome.label().to_owned(), requests))
+        .collect()
+}
+
+/// The sums of all that is kept under a bucket type.
+async fn kept(sql: &tokio_postgres::Client, table: &str, bucket_type: &str) -> Counts {
+    let sums = COUNTED.map(|name| match name.ends_with("_usd") {
+        true => format!("(sum({name}) * 1000000)::bigint"),
+        false => format!("sum({name})::bigint"),
+    });
+    let statement = format!(
+        "select {} from {table} where bucket_type = '{bucket_type}'",
+        sums.join(", ")
+    );
+    let row = sql.query_one(&statement, &[]).await.unwrap();
+    std::array::from_fn(|column| row.get(column))
 }
 
 /// The test's own calendar.
@@ -200,29 +284,13 @@ async fn rows_sums_answers_and_a_recount_are_the_same_to_the_micro_dollar() {
     known.iter().for_each(|known| add(&mut all, &known.counts));
 
     let sql = app.sql().await;
-    for (table, count) in [
-        ("token_usage", "count(*)"),
-        (
-            "usage_aggregates where bucket_type = 'hour'",
-            "sum(requests)",
-        ),
-        (
-            "usage_aggregates where bucket_type = 'day'",
-            "sum(requests)",
-        ),
-    ] {
-        let row = sql
-            .query_one(
-                &format!(
-                    "select {count}::bigint, (sum(estimated_cost_usd) * 1000000)::bigint,
-                        sum(cache_write_1h_tokens)::bigint from {table}"
-                ),
-                &[],
-            )
-            .await
-            .unwrap();
-        let sums: [i64; 3] = [row.get(0), row.get(1), row.get(2)];
-        assert_eq!(sums, [all[0], all[6], all[5]], "{table}");
+    let rows = sql.query_one("select count(*) from token_usage", &[]).await;
+    assert_eq!(rows.unwrap().get::<_, i64>(0), all[0]);
+    for table in ["usage_aggregates", "usage_totals"] {
+        for bucket_type in ["hour", "day"] {
+            let kept = kept(&sql, table, bucket_type).await;
+            assert_eq!(kept, all, "{bucket_type} in {table}");
+        }
     }
 
     for round in 0..60 {
@@ -267,24 +335,32 @@ async fn rows_sums_answers_and_a_recount_are_the_same_to_the_micro_dollar() {
         let report = app.get(&path).await;
         assert_eq!(report.status, 200, "{path} {report:?}");
         let report = report.body;
-        assert_eq!(counts(&report["totals"], ""), total, "{path}");
-        assert_eq!(counts(&report, "total_"), total, "{path}");
-        let buckets: BTreeMap<DateTime<Utc>, Counts> = report["buckets"]
+        assert_eq!(shown(&report["totals"]), as_shown(&total), "{path}");
+        let mut overall = as_shown(&total);
+        // It has no name there.
+        overall[7] = None;
+        assert_eq!(shown(&report), overall, "{path}");
+        assert_eq!(outcomes(&report), expected_outcomes(&total), "{path}");
+        let buckets: BTreeMap<DateTime<Utc>, [Option<i64>; 20]> = report["buckets"]
             .as_array()
             .unwrap()
             .iter()
             .map(|bucket| {
                 let start = bucket["bucket_start"].as_str().unwrap().parse().unwrap();
-                (start, counts(bucket, ""))
+                (start, shown(bucket))
             })
+            .collect();
+        let expected: BTreeMap<_, _> = expected
+            .iter()
+            .map(|(start, counts)| (*start, as_shown(counts)))
             .collect();
         assert_eq!(buckets, expected, "{path}");
         for label in ["by_model", "by_provider"] {
             let mut sum = Counts::default();
             for part in report[label].as_array().unwrap() {
-                add(&mut sum, &counts(part, ""));
+                add(&mut sum, &shown(part).map(Option::unwrap_or_default));
             }
-            assert_eq!(sum, total, "{label} {path}");
+            assert_eq!(as_shown(&sum), as_shown(&total), "{label} {path}");
         }
     }
 }

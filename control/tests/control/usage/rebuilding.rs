@@ -27,12 +27,17 @@ async fn used(app: &TestApp, days: i64) {
 
 /// Every sum, as text.
 async fn sums(app: &TestApp, bucket_types: &str) -> Vec<String> {
-    let statement = format!(
-        "select usage_aggregates::text from usage_aggregates
-        where bucket_type = any (string_to_array('{bucket_types}', ',')) order by 1"
-    );
-    let rows = app.sql().await.query(&statement, &[]).await.unwrap();
-    rows.iter().map(|row| row.get(0)).collect()
+    let sql = app.sql().await;
+    let mut sums = Vec::new();
+    for table in ["usage_aggregates", "usage_totals"] {
+        let statement = format!(
+            "select {table}::text from {table}
+            where bucket_type = any (string_to_array('{bucket_types}', ',')) order by 1"
+        );
+        let rows = sql.query(&statement, &[]).await.unwrap();
+        sums.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+    }
+    sums
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +48,10 @@ async fn what_the_command_makes_is_what_was_kept() {
     assert!(kept.len() > 100, "{}", kept.len());
     app.sql()
         .await
-        .batch_execute("update usage_aggregates set requests = requests + 1")
+        .batch_execute(
+            "update usage_aggregates set requests = requests + 1;
+            update usage_totals set requests = requests + 1",
+        )
         .await
         .unwrap();
     let url = app.database.url().to_owned();
@@ -68,7 +76,7 @@ async fn minutes_are_kept_for_a_fortnight_and_do_not_come_back() {
     let oldest = async || {
         let row = sql
             .query_one(
-                "select min(bucket_start) >= first_minute() from usage_aggregates
+                "select min(bucket_start) >= first_minute() from usage_totals
                 where bucket_type = 'minute'",
                 &[],
             )
@@ -78,7 +86,7 @@ async fn minutes_are_kept_for_a_fortnight_and_do_not_come_back() {
     assert!(oldest().await);
     // One that has grown old.
     sql.batch_execute(
-        "update usage_aggregates set bucket_start = bucket_start - interval '15 days'
+        "update usage_totals set bucket_start = bucket_start - interval '15 days'
         where bucket_type = 'minute' and bucket_start > now() - interval '1 day'",
     )
     .await
