@@ -79,7 +79,7 @@ pub struct State {
 /// # Errors
 /// When the listener cannot be used.
 pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server, ServerHandle)> {
-    let console = web::Data::new(console::Console::new(&state.public_url));
+    let console = web::Data::new(console::Console::new());
     let document = web::Data::new(openapi::Document::new());
     let state = web::Data::from(state);
     let server = HttpServer::new(move || {
@@ -92,8 +92,7 @@ pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server
                     .app_data(document.clone())
                     .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
                     .app_data(web::PathConfig::default().error_handler(error::bad_path))
-                    .service(console::page)
-                    .default_service(web::to(openapi::no_such_route))
+                    .default_service(web::to(console::serve))
                     .wrap(
                         DefaultHeaders::new()
                             .add(("cache-control", "no-store"))
@@ -119,7 +118,7 @@ pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server
     Ok((server, handle))
 }
 
-/// Every route but the console's page.
+/// Every route of the API.
 fn routes(config: &mut ServiceConfig<'_>) {
     config
         .service(health::health)

@@ -167,9 +167,9 @@ pub(super) async fn serve(document: web::Data<Document>) -> impl Responder {
 }
 
 /// No route took the request: is it the path, or only the method?
-pub(super) async fn no_such_route(
-    request: HttpRequest,
-    document: web::Data<Document>,
+pub(super) fn no_such_route(
+    request: &HttpRequest,
+    document: &Document,
 ) -> Result<HttpResponse, Error> {
     match document.methods_of(request.path()) {
         Some(allow) => Err(Error::method_not_allowed(allow)),
