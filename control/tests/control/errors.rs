@@ -110,6 +110,7 @@ async fn answers_carry_headers_that_browsers_heed() {
         assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
         let cache_control = if path == "/" { "no-cache" } else { "no-store" };
         assert_eq!(headers["cache-control"], cache_control, "{path}");
+        assert_eq!(headers["x-request-id"].len(), 36, "{path}");
         let policy = headers["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
