@@ -98,31 +98,96 @@ union all
         (monthly_budget_usd * 1000000)::bigint, is_exhausted, period_start, period_end
     from budgets;
 
+-- The calendar month of a moment, its end excluded.
+create or replace function month_of(moment timestamptz, zone text, out start timestamptz, out stop timestamptz)
+language sql stable as $$
+    select first_day at time zone zone, (first_day + interval '1 month') at time zone zone
+    from (select date_trunc('month', moment at time zone zone) as first_day) as month
+$$;
+
+-- The calendar month that it is now.
+create or replace function this_month(out start timestamptz, out stop timestamptz)
+language sql stable as $$
+    select month.start, month.stop
+    from month_of(now(), coalesce((select timezone from usage_aggregation), 'UTC')) as month
+$$;
+
 -- What administrators see: deleted rows are left out here, so that no query can
 -- forget to.
 drop view if exists live_users;
 create view live_users as
     select
-        users.id, name, description, status, routing_strategy, created_at, users.updated_at,
-        monthly_budget_usd,
-        (
-            select count(*)
-            from access_keys
-            where user_id = users.id
-              and access_keys.status in ('active', 'rotating')
-              and access_keys.deleted_at is null
-        ) as active_access_keys
-    from users left join budgets on budgets.user_id = users.id
-    where deleted_at is null;
+        *,
+        round(current_usage_usd / monthly_budget_usd * 100, 2)::float8 as usage_percentage,
+        coalesce(current_usage_usd >= monthly_budget_usd, false) as is_exhausted
+    from (
+        select
+            users.id, name, description, status, routing_strategy, created_at, users.updated_at,
+            monthly_budget_usd,
+            (
+                select count(*)
+                from access_keys
+                where user_id = users.id
+                  and access_keys.status in ('active', 'rotating')
+                  and access_keys.deleted_at is null
+            ) as active_access_keys,
+            -- In this month. Not `spent_on_bedrock`: calling it for every user takes
+            -- several times as long.
+            (
+                select coalesce(sum(estimated_cost_usd), 0)
+                from usage_aggregates
+                where user_id = users.id and bucket_type = 'day' and provider = 'bedrock'
+                  and bucket_start >= (select start from this_month())
+                  and bucket_start < (select stop from this_month())
+            ) as current_usage_usd,
+            (
+                select max(last_used_at) from access_key_use where user_id = users.id
+            ) as last_seen_at
+        from users left join budgets on budgets.user_id = users.id
+        where deleted_at is null
+    ) as live;
 
 drop view if exists live_access_keys;
 create view live_access_keys as
     select
-        id, user_id, name, key_prefix, status, created_at, expires_at,
-        rotation_expires_at, revoked_at,
-        exists (select from bedrock_keys where access_key_id = access_keys.id) as has_bedrock_key
-    from access_keys
+        id, access_keys.user_id, name, key_prefix, status, created_at, expires_at,
+        rotation_expires_at, revoked_at, bedrock_region, model,
+        exists (select from bedrock_keys where access_key_id = access_keys.id) as has_bedrock_key,
+        last_used_at
+    from access_keys left join access_key_use on access_key_id = id
     where deleted_at is null;
+
+-- Whoever adds rows of usage notes which keys were used. In one order, so that two
+-- transactions wait for each other instead of locking each other out.
+create or replace function note_key_use() returns trigger language plpgsql as $$
+begin
+    insert into access_key_use
+        select access_keys.id, access_keys.user_id, max(started_at)
+        from added join access_keys on access_keys.id = access_key_id
+        group by access_keys.id
+        order by access_keys.id
+        on conflict (access_key_id) do update set last_used_at = excluded.last_used_at
+            where access_key_use.last_used_at < excluded.last_used_at;
+    return null;
+end $$;
+
+-- Named so that it comes after the aggregates: every transaction locks in this
+-- order.
+drop trigger if exists usage_used_key on token_usage;
+create trigger usage_used_key
+    after insert on token_usage
+    referencing new table as added
+    for each statement execute function note_key_use();
+
+-- What was written down stays as it was written.
+create or replace function refuse_rewriting() returns trigger language plpgsql as $$
+begin
+    raise exception 'entries of % are never changed', tg_table_name;
+end $$;
+
+drop trigger if exists audit_log_rewritten on audit_log;
+create trigger audit_log_rewritten
+    before update on audit_log execute function refuse_rewriting();
 
 -- Gives the rows that a transaction has changed the next revision, one for all of
 -- them, and notes them in the log.
@@ -174,13 +239,13 @@ drop trigger if exists access_key_changed on access_keys;
 create constraint trigger access_key_changed
     after insert or update or delete on access_keys
     deferrable initially deferred
-    for each row execute function record_change('access_key', 'name', 'key_prefix');
+    for each row execute function record_change('access_key', 'name', 'key_prefix', 'bedrock_region', 'model');
 
 drop trigger if exists bedrock_key_changed on bedrock_keys;
 create constraint trigger bedrock_key_changed
     after insert or update or delete on bedrock_keys
     deferrable initially deferred
-    for each row execute function record_change('bedrock_key', 'kind', 'registered_at');
+    for each row execute function record_change('bedrock_key', 'kind', 'registered_at', 'verified_at');
 
 drop trigger if exists model_mapping_changed on model_mappings;
 create constraint trigger model_mapping_changed
@@ -558,13 +623,6 @@ begin
         greatest(first_minute(), first_whole_day(zone))
     ));
 end $$;
-
--- The calendar month of a moment, its end excluded.
-create or replace function month_of(moment timestamptz, zone text, out start timestamptz, out stop timestamptz)
-language sql stable as $$
-    select first_day at time zone zone, (first_day + interval '1 month') at time zone zone
-    from (select date_trunc('month', moment at time zone zone) as first_day) as month
-$$;
 
 -- What a user has spent on Bedrock in a month.
 create or replace function spent_on_bedrock(spender uuid, start timestamptz, stop timestamptz) returns numeric

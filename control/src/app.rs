@@ -104,6 +104,7 @@ impl App {
             alerts: alerts.clone(),
             timezone,
             public_url: settings.admin.public_url.clone(),
+            load_balancers: settings.admin.admin_load_balancers,
         });
         let (ops_server, ops_handle) =
             ops::serve(readiness.clone(), store.clone(), ops_listener.into_std()?)?;
@@ -134,6 +135,7 @@ impl App {
                 readiness: readiness.clone(),
                 pace,
                 usage_retention_days: settings.usage_retention_days,
+                audit_retention_days: settings.audit_retention_days,
             }
             .run(),
         );
@@ -206,6 +208,7 @@ struct Work {
     readiness: Readiness,
     pace: Pace,
     usage_retention_days: u32,
+    audit_retention_days: u32,
 }
 
 impl Work {
@@ -216,6 +219,7 @@ impl Work {
         self.readiness.set_migrated();
         let upkeep = jobs::Upkeep {
             usage_retention_days: self.usage_retention_days,
+            audit_retention_days: self.audit_retention_days,
             timezone: self.timezone,
         };
         jobs::start(&self.tasks, &self.store, &self.pace, &upkeep);

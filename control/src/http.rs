@@ -4,7 +4,9 @@
 //! out. Everything below `/admin` but the login needs a session.
 
 mod access_keys;
+mod audit_log;
 mod auth;
+mod author;
 mod bedrock_keys;
 mod body;
 mod budgets;
@@ -18,11 +20,13 @@ mod model_capabilities;
 mod model_mappings;
 mod observe;
 mod openapi;
+mod origin;
 mod page;
 mod pricing;
 mod proxies;
 mod query;
 mod session;
+mod settings;
 mod throttle;
 mod usage;
 mod users;
@@ -42,7 +46,7 @@ use utoipa_actix_web::{AppExt, scope, service_config::ServiceConfig};
 pub use self::{auth::Sessions, openapi::document, session::Logins};
 use crate::{
     alerts::Alerts, bedrock::Bedrock, pricing::Pricing, readiness::Readiness, sealing::Sealer,
-    settings, store::Store,
+    store::Store,
 };
 
 /// Requests are small; larger ones are refused before they are read.
@@ -65,13 +69,15 @@ pub struct State {
     /// None: no credential can be registered.
     pub sealer: Option<Sealer>,
     pub verifier: Bedrock,
-    pub bedrock: settings::Bedrock,
+    pub bedrock: crate::settings::Bedrock,
     pub pricing: Pricing,
     pub alerts: Alerts,
     /// Of months and days in budgets and reports.
     pub timezone: Tz,
     /// Where developers reach the proxies.
     pub public_url: String,
+    /// How many of them stand before the admin API.
+    pub load_balancers: usize,
 }
 
 /// Starts serving; the handle stops it.
@@ -79,7 +85,7 @@ pub struct State {
 /// # Errors
 /// When the listener cannot be used.
 pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server, ServerHandle)> {
-    let console = web::Data::new(console::Console::new(&state.public_url));
+    let console = web::Data::new(console::Console::new());
     let document = web::Data::new(openapi::Document::new());
     let state = web::Data::from(state);
     let server = HttpServer::new(move || {
@@ -92,8 +98,7 @@ pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server
                     .app_data(document.clone())
                     .app_data(web::PayloadConfig::new(MAX_BODY_BYTES))
                     .app_data(web::PathConfig::default().error_handler(error::bad_path))
-                    .service(console::page)
-                    .default_service(web::to(openapi::no_such_route))
+                    .default_service(web::to(console::serve))
                     .wrap(
                         DefaultHeaders::new()
                             .add(("cache-control", "no-store"))
@@ -119,12 +124,15 @@ pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server
     Ok((server, handle))
 }
 
-/// Every route but the console's page.
+/// Every route of the API.
 fn routes(config: &mut ServiceConfig<'_>) {
     config
         .service(health::health)
         .service(openapi::serve)
         .service(session::login)
+        .service(session::begin)
+        .service(session::read)
+        .service(session::end)
         .service(
             scope("/admin")
                 .wrap(from_fn(auth::require))
@@ -138,9 +146,11 @@ fn routes(config: &mut ServiceConfig<'_>) {
                 .service(users::reactivate)
                 .service(access_keys::list)
                 .service(access_keys::issue)
+                .service(access_keys::change)
                 .service(access_keys::revoke)
                 .service(access_keys::rotate)
                 .service(bedrock_keys::register)
+                .service(bedrock_keys::verify_only)
                 .service(bedrock_keys::read)
                 .service(bedrock_keys::delete)
                 .service(circuits::list)
@@ -163,7 +173,9 @@ fn routes(config: &mut ServiceConfig<'_>) {
                 .service(usage::top_users::series)
                 .service(usage::sessions::list)
                 .service(usage::export::export)
-                .service(proxies::list),
+                .service(proxies::list)
+                .service(audit_log::list)
+                .service(settings::read),
         )
         .service(
             scope("/api/pricing")

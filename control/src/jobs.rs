@@ -9,11 +9,16 @@ use diesel_async::AsyncConnection;
 use tokio::time::{self, MissedTickBehavior};
 
 use crate::{
+    audit::{self, Entry, Object},
     changes::HeadWatch,
     fleet::Fleet,
     settings::Pace,
     store::{
-        self, Store, access_keys, aggregates, budgets, changes, model_capabilities, proxies, usage,
+        self, Store,
+        access_keys::{self, AccessKey, AccessKeyStatus},
+        aggregates,
+        audit_log::{self, AuditAction, NewAuditEntry},
+        budgets, changes, ended_sessions, model_capabilities, proxies, usage,
     },
     tasks::Tasks,
     telemetry::metrics,
@@ -32,10 +37,14 @@ const MAX_EXPIRED_AT_ONCE: i64 = 500;
 /// How many budgets begin a new month in one transaction.
 const MAX_BUDGETS_AT_ONCE: i64 = 500;
 
+/// Anybody can add refused sign-ins to the audit log, so only so many are kept.
+const REFUSALS_KEPT: i64 = 10_000;
+
 /// What the operator has decided about old and new months.
 #[derive(Debug, Clone, Copy)]
 pub struct Upkeep {
     pub usage_retention_days: u32,
+    pub audit_retention_days: u32,
     pub timezone: Tz,
 }
 
@@ -77,6 +86,17 @@ pub fn start(tasks: &Tasks, store: &Store, pace: &Pace, upkeep: &Upkeep) {
         compact_changes,
     );
     repeat(tasks, "forget_proxies", pace.upkeep, store, forget_proxies);
+    repeat(
+        tasks,
+        "forget_sessions",
+        pace.upkeep,
+        store,
+        forget_sessions,
+    );
+    let audit_retention = TimeDelta::days(upkeep.audit_retention_days.into());
+    repeat(tasks, "forget_audit", pace.upkeep, store, move |store| {
+        forget_audit(store, audit_retention)
+    });
     repeat(tasks, "drop_old_usage", pace.upkeep, store, move |store| {
         drop_old_usage(store, retention)
     });
@@ -138,12 +158,45 @@ async fn revoke_expired(store: Store) -> store::Result<()> {
     let mut connection = store.connection().await?;
     let revoked = connection
         .transaction(async |connection| {
-            access_keys::revoke_expired(connection, MAX_EXPIRED_AT_ONCE).await
+            let keys = access_keys::revoke_expired(connection, MAX_EXPIRED_AT_ONCE).await?;
+            let entries: Vec<Entry> = keys.iter().map(expired).collect();
+            let entries: Vec<_> = entries.iter().map(NewAuditEntry::of).collect();
+            audit_log::insert(connection, &entries).await?;
+            Ok::<_, store::Error>(keys.len())
         })
         .await?;
     if revoked > 0 {
         tracing::info!(access_keys = revoked, "access_keys.expired");
     }
+    Ok(())
+}
+
+fn expired(key: &AccessKey) -> Entry {
+    let revoked = AccessKey {
+        status: AccessKeyStatus::Revoked,
+        has_bedrock_key: false,
+        ..key.clone()
+    };
+    Entry::changed(
+        AuditAction::AccessKeyExpired,
+        Object::access_key(key),
+        audit::access_key(key),
+        audit::access_key(&revoked),
+    )
+}
+
+async fn forget_audit(store: Store, retention: TimeDelta) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    let forgotten = audit_log::forget(&mut connection, retention, REFUSALS_KEPT).await?;
+    if forgotten > 0 {
+        tracing::info!(entries = forgotten, "audit_log.shortened");
+    }
+    Ok(())
+}
+
+async fn forget_sessions(store: Store) -> store::Result<()> {
+    let mut connection = store.connection().await?;
+    ended_sessions::forget(&mut connection).await?;
     Ok(())
 }
 

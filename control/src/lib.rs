@@ -46,6 +46,7 @@ pub mod fleet;
 pub mod grpc;
 
 pub mod alerts;
+pub mod audit;
 pub mod circuits;
 pub mod import;
 pub mod ingest;

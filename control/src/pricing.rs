@@ -77,6 +77,18 @@ impl Pricing {
         self.newest.load_full()
     }
 
+    /// Reads the setting again: the list that it makes of the built-in one.
+    ///
+    /// # Errors
+    /// When the setting is not usable.
+    pub fn read(&self) -> Result<Vec<Price>, Malformed> {
+        let overlay = match self.setting.as_deref() {
+            Some(setting) => Overlay::read(setting)?,
+            None => Overlay::default(),
+        };
+        Ok(overlay.over(built_in::list()))
+    }
+
     /// Reads the setting again and writes the list to the table, from where every
     /// replica and every proxy takes it.
     ///
@@ -84,11 +96,7 @@ impl Pricing {
     /// When the setting is not usable, or the database fails; nothing has changed
     /// then.
     pub async fn reload(&self) -> Result<Reloaded, NotReloaded> {
-        let overlay = match self.setting.as_deref() {
-            Some(setting) => Overlay::read(setting)?,
-            None => Overlay::default(),
-        };
-        let list = overlay.over(built_in::list());
+        let list = self.read()?;
         let mut connection = self.store.connection().await?;
         let changed = connection
             .transaction(async |connection| prices::replace(connection, &list).await)

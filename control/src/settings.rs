@@ -143,6 +143,11 @@ pub struct Settings {
           value_parser = clap::value_parser!(u32).range(1..=36_500))]
     pub usage_retention_days: u32,
 
+    /// Entries of the audit log older than this are dropped.
+    #[arg(long, env = "PROXY_AUDIT_RETENTION_DAYS", default_value_t = 400,
+          value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub audit_retention_days: u32,
+
     /// Not for operators: tests are in a hurry.
     #[arg(skip)]
     pub pace: Pace,
@@ -247,6 +252,12 @@ pub struct Admin {
     /// Where PROXY_JWT_SECRET is kept in Secrets Manager.
     #[arg(long, env = "PROXY_JWT_SECRET_ARN", conflicts_with = "jwt_secret", value_parser = arn)]
     pub jwt_secret_arn: Option<String>,
+
+    /// How many load balancers stand before the admin API. So many entries at the end
+    /// of X-Forwarded-For are believed: in the audit log, and where failed logins are
+    /// held back.
+    #[arg(long, env = "PROXY_ADMIN_LOAD_BALANCERS", default_value_t = 0)]
+    pub admin_load_balancers: usize,
 
     /// Where developers reach the proxies; the console prints it.
     #[arg(long, env = "PROXY_PUBLIC_URL", default_value = "http://127.0.0.1:8080", value_parser = http_url)]

@@ -5,12 +5,14 @@
 
 pub mod access_keys;
 pub mod aggregates;
+pub mod audit_log;
 pub mod bedrock_keys;
 pub mod budget_alerts;
 pub mod budgets;
 pub mod changes;
 pub mod circuits;
 mod connect;
+pub mod ended_sessions;
 pub mod migrate;
 pub mod model_capabilities;
 pub mod model_mappings;
@@ -185,6 +187,13 @@ async fn lock(connection: &mut AsyncPgConnection, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Searching for `50%` finds `50%`.
+fn escape_like(text: &str) -> String {
+    text.replace('\\', r"\\")
+        .replace('%', r"\%")
+        .replace('_', r"\_")
+}
+
 /// Text columns with a closed set of values, as Rust enums.
 macro_rules! text_enum {
     (
@@ -196,9 +205,8 @@ macro_rules! text_enum {
             Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize,
             utoipa::ToSchema, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
         )]
-        #[serde(rename_all = "snake_case")]
         #[diesel(sql_type = diesel::sql_types::Text)]
-        pub enum $name { $($(#[$about])* $variant),* }
+        pub enum $name { $($(#[$about])* #[serde(rename = $text)] $variant),* }
 
         impl $name {
             /// Its name in Postgres, JSON and logs.

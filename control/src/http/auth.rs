@@ -4,30 +4,43 @@
 use std::{fmt, time::Duration};
 
 use actix_web::{
-    ResponseError,
+    HttpMessage, HttpRequest, ResponseError,
     body::MessageBody,
+    cookie::{Cookie, SameSite, time},
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderMap},
+    http::{
+        Method,
+        header::{self, HeaderMap},
+    },
     middleware::Next,
     web,
 };
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use uuid::Uuid;
 
 use super::{
     State,
+    author::Author,
     error::{Code, Error},
     hs256,
+    origin::Origin,
 };
-use crate::{password::PasswordHash, settings::Admin};
+use crate::{password::PasswordHash, settings::Admin, store::ended_sessions};
 
 /// A working day.
 pub(super) const SESSION: Duration = Duration::from_hours(8);
+
+pub(super) const COOKIE: &str = "session";
+
+/// The console sends it with every request. Other sites' pages could not, unless we
+/// allowed them to.
+const REQUESTED_WITH: &str = "x-requested-with";
 
 /// Makes and checks the administrator's credentials.
 #[derive(Clone)]
@@ -38,11 +51,27 @@ pub struct Sessions {
     decoding: DecodingKey,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Claims {
-    sub: String,
+/// What a token says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Claims {
+    /// The administrator's name.
+    pub(super) sub: String,
+    /// The session.
+    pub(super) jti: Uuid,
     iat: i64,
     exp: i64,
+}
+
+/// A session that has just begun.
+pub(super) struct Begun {
+    pub(super) token: String,
+    pub(super) claims: Claims,
+}
+
+impl Claims {
+    pub(super) fn expires_at(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp(self.exp, 0).unwrap_or_default()
+    }
 }
 
 impl Sessions {
@@ -72,29 +101,43 @@ impl Sessions {
         bool::from(is_name) & is_password
     }
 
+    pub(super) fn username(&self) -> &str {
+        &self.username
+    }
+
     /// A token for [`SESSION`].
-    pub(super) fn begin(&self) -> Result<String, Error> {
+    pub(super) fn begin(&self) -> Result<Begun, Error> {
         let now = Utc::now().timestamp();
         let claims = Claims {
             sub: self.username.clone(),
+            jti: Uuid::new_v4(),
             iat: now,
             exp: now.saturating_add(i64::try_from(SESSION.as_secs()).unwrap_or(0)),
         };
-        jsonwebtoken::encode(&Header::default(), &claims, &self.encoding).map_err(|error| {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "session.not_signed"
-            );
-            Code::Internal.into()
-        })
+        let token =
+            jsonwebtoken::encode(&Header::default(), &claims, &self.encoding).map_err(|error| {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "session.not_signed"
+                );
+                Error::from(Code::Internal)
+            })?;
+        Ok(Begun { token, claims })
     }
 
-    fn is_valid(&self, token: &str) -> bool {
+    /// What a token of ours says, if it has not ended.
+    fn open(&self, token: &str) -> Result<Claims, Code> {
         let validation = Validation {
             leeway: 0,
             ..Validation::default()
         };
-        jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).is_ok()
+        match jsonwebtoken::decode(token, &self.decoding, &validation) {
+            Ok(token) => Ok(token.claims),
+            Err(error) => Err(match error.kind() {
+                ErrorKind::ExpiredSignature => Code::SessionExpired,
+                _ => Code::NotSignedIn,
+            }),
+        }
     }
 }
 
@@ -114,21 +157,80 @@ pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'
         .then_some(credentials.trim_ascii())
 }
 
-/// Lets a request through that carries a valid token, once there are tables to
-/// work with.
+/// The cookie that carries a session; scripts cannot read it, and other sites' pages
+/// do not send it.
+pub(super) fn cookie(request: &HttpRequest, token: &str) -> Cookie<'static> {
+    let max_age = time::Duration::seconds(i64::try_from(SESSION.as_secs()).unwrap_or(0));
+    Cookie::build(COOKIE, token.to_owned())
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .secure(request.connection_info().scheme() == "https")
+        .max_age(max_age)
+        .finish()
+}
+
+/// Takes it away.
+pub(super) fn no_cookie(request: &HttpRequest) -> Cookie<'static> {
+    let mut cookie = cookie(request, "");
+    cookie.make_removal();
+    cookie
+}
+
+/// The console asks for the password itself; a browser that saw a challenge would ask
+/// too, and hold the answer back until then.
+pub(super) fn unchallenged(headers: &HeaderMap, error: Error) -> Error {
+    if headers.contains_key(REQUESTED_WITH) {
+        return error.without_challenge();
+    }
+    error
+}
+
+/// Whose session a request is of.
+pub(super) async fn session(state: &State, request: &HttpRequest) -> Result<Claims, Error> {
+    let bearer = credentials(request.headers(), "Bearer").map(str::to_owned);
+    let has_bearer = bearer.is_some();
+    let token = bearer.or_else(|| Some(request.cookie(COOKIE)?.value().to_owned()));
+    let claims = state.sessions.open(&token.ok_or(Code::NotSignedIn)?)?;
+    if !has_bearer && !is_ours(request) {
+        return Err(Code::CrossSiteRequest.into());
+    }
+    if !state.readiness.is_migrated() {
+        return Err(Code::Starting.into());
+    }
+    let mut connection = state.store.connection().await?;
+    if ended_sessions::contains(&mut connection, claims.jti).await? {
+        return Err(Code::NotSignedIn.into());
+    }
+    Ok(claims)
+}
+
+/// Whether a request with the cookie was made by our own console: browsers add the
+/// cookie by themselves, so that it does not say so.
+fn is_ours(request: &HttpRequest) -> bool {
+    let is_read = *request.method() == Method::GET;
+    let site = request.headers().get("sec-fetch-site");
+    let is_elsewhere = site.is_some_and(|site| site != "same-origin" && site != "none");
+    is_read || (request.headers().contains_key(REQUESTED_WITH) && !is_elsewhere)
+}
+
+/// Lets a request through that is of a session, once there are tables to work with.
 pub(super) async fn require(
     state: web::Data<State>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let token = credentials(request.headers(), "Bearer");
-    let refusal = if !token.is_some_and(|token| state.sessions.is_valid(token)) {
-        Code::NotSignedIn
-    } else if !state.readiness.is_migrated() {
-        Code::Starting
-    } else {
-        return Ok(next.call(request).await?.map_into_boxed_body());
+    let claims = match session(&state, request.request()).await {
+        Ok(claims) => claims,
+        Err(error) => {
+            let error = unchallenged(request.headers(), error);
+            return Ok(request.into_response(error.error_response()));
+        }
     };
-    let response = Error::from(refusal).error_response();
-    Ok(request.into_response(response))
+    let author = Author {
+        name: claims.sub,
+        origin: Origin::of(request.request()),
+    };
+    request.extensions_mut().insert(author);
+    Ok(next.call(request).await?.map_into_boxed_body())
 }

@@ -5,7 +5,7 @@
 use actix_web::{HttpResponse, delete, get, post, web};
 use chrono::{DateTime, Utc};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use proto::{bedrock_credential::BedrockCredential, region::is_well_formed as is_region};
+use proto::bedrock_credential::BedrockCredential;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,15 +13,18 @@ use uuid::Uuid;
 
 use super::{
     State,
-    access_keys::{active_user, found},
+    access_keys::{active_user, found, region},
+    author::Author,
     body::{Confidential, token},
     error::{Code, Error, ErrorBody},
 };
 use crate::{
+    audit::{self, Entry, Object},
     bedrock::{Bedrock, Problem},
     sealing::{self, Sealer},
     store::{
-        access_keys::{self, AccessKeyStatus},
+        access_keys::{self, AccessKey, AccessKeyStatus},
+        audit_log::AuditAction,
         bedrock_keys::{self, BedrockKey, BedrockKeyKind, NewBedrockKey},
         model_mappings,
     },
@@ -48,11 +51,20 @@ struct RegisterBedrockKey {
     aws_secret_access_key: Option<SecretString>,
     #[schema(value_type = Option<String>, max_length = 6000)]
     aws_session_token: Option<SecretString>,
-    /// Where it is used; PROXY_BEDROCK_REGION when not given.
+    /// Where it is used; the access key's `bedrock_region` when not given, else
+    /// PROXY_BEDROCK_REGION.
     #[schema(example = "ap-northeast-2")]
     region: Option<String>,
     /// Whether to ask Bedrock first, which costs a token.
     verify: Option<bool>,
+}
+
+/// Bedrock accepts the credential.
+#[derive(Debug, Serialize, ToSchema)]
+struct VerifiedBedrockKey {
+    region: String,
+    /// What it was asked for.
+    bedrock_model: String,
 }
 
 /// The credential is in force.
@@ -74,6 +86,10 @@ struct BedrockKeyDetails {
     /// When the access key's newest request that went to Bedrock began; null when
     /// there was none since then.
     last_used_at: Option<DateTime<Utc>>,
+    /// What became of that request: the status of the answer.
+    last_status: Option<i32>,
+    /// And how it ended, `complete` for instance.
+    last_outcome: Option<String>,
 }
 
 /// Register a credential for Bedrock
@@ -95,38 +111,29 @@ struct BedrockKeyDetails {
 #[post("/access-keys/{access_key_id}/bedrock-key")]
 pub(super) async fn register(
     state: web::Data<State>,
+    author: Author,
     access_key_id: web::Path<Uuid>,
     Confidential(new): Confidential<RegisterBedrockKey>,
 ) -> Result<HttpResponse, Error> {
     let access_key_id = *access_key_id;
-    let region = new
-        .region
-        .as_deref()
-        .unwrap_or(&state.bedrock.bedrock_region);
-    if !is_region(region) {
-        return Err(Error::with_message(
-            Code::InvalidBody,
-            "region must be the name of an AWS region, such as ap-northeast-2.",
-        ));
-    }
     let credential = credential(&new)?;
     let sealer = state.sealer.as_ref().ok_or(Code::SealingNotConfigured)?;
-    // Looked at twice: nobody is asked about a key that is not there, and nobody
-    // waits with a transaction open.
-    let mut connection = state.store.connection().await?;
-    working_key(&mut connection, access_key_id).await?;
-    let model = model_mappings::bedrock_model(&mut connection, VERIFIED_WITH).await?;
-    drop(connection);
-    if new.verify == Some(true) {
-        verify(&state.verifier, &credential, region, model).await?;
-    }
+    let place = place(&state, access_key_id, new.region.as_deref()).await?;
+    let region = place.region.as_str();
+    let verified_at = if new.verify == Some(true) {
+        verify(&state.verifier, &credential, &place).await?;
+        Some(Utc::now())
+    } else {
+        None
+    };
     let sealed = seal(sealer, &credential, access_key_id).await?;
 
     let kind = kind(&credential);
     let mut connection = state.store.connection().await?;
-    let bedrock_key = connection
+    let (bedrock_key, recorded) = connection
         .transaction(async |connection| {
-            working_key(connection, access_key_id).await?;
+            let key = working_key(connection, access_key_id).await?;
+            let before = bedrock_keys::find(connection, access_key_id).await?;
             let row = NewBedrockKey {
                 id: Uuid::now_v7(),
                 access_key_id,
@@ -134,15 +141,57 @@ pub(super) async fn register(
                 region,
                 sealed: &sealed,
                 sealed_for: access_key_id,
+                verified_at,
             };
             bedrock_keys::put(connection, &row).await?;
-            registered(connection, access_key_id).await
+            let bedrock_key = registered(connection, access_key_id).await?;
+            let entry = Entry {
+                action: AuditAction::BedrockKeyRegistered,
+                object: Object::bedrock_key(&key),
+                before: before.as_ref().map(audit::bedrock_key),
+                after: Some(audit::bedrock_key(&bedrock_key)),
+            };
+            let recorded = author.record(connection, &entry).await?;
+            Ok::<_, Error>((bedrock_key, recorded))
         })
         .await?;
     tracing::info!(%access_key_id, kind = kind.name(), region, "bedrock_key.registered");
-    Ok(HttpResponse::Created().json(RegisteredBedrockKey {
-        status: "registered",
-        bedrock_key,
+    Ok(recorded
+        .on(HttpResponse::Created())
+        .json(RegisteredBedrockKey {
+            status: "registered",
+            bedrock_key,
+        }))
+}
+
+/// Try a credential for Bedrock
+///
+/// Asks Bedrock for one token with it, and keeps nothing of it. What is registered
+/// cannot be tried like this, because it cannot be opened here: reading it says
+/// what became of its last use.
+#[utoipa::path(
+    operation_id = "verify_bedrock_key",
+    tag = "bedrock keys",
+    request_body = RegisterBedrockKey,
+    responses(
+        (status = 200, description = "Bedrock accepts it", body = VerifiedBedrockKey),
+        (status = 404, description = "No such access key", body = ErrorBody),
+        (status = 409, description = "The access key is revoked, or its user not active", body = ErrorBody),
+        (status = 422, description = "Bedrock does not accept it", body = ErrorBody),
+    )
+)]
+#[post("/access-keys/{access_key_id}/bedrock-key/verify")]
+pub(super) async fn verify_only(
+    state: web::Data<State>,
+    access_key_id: web::Path<Uuid>,
+    Confidential(new): Confidential<RegisterBedrockKey>,
+) -> Result<HttpResponse, Error> {
+    let credential = credential(&new)?;
+    let place = place(&state, *access_key_id, new.region.as_deref()).await?;
+    let bedrock_model = verify(&state.verifier, &credential, &place).await?;
+    Ok(HttpResponse::Ok().json(VerifiedBedrockKey {
+        region: place.region.clone(),
+        bedrock_model: bedrock_model.to_owned(),
     }))
 }
 
@@ -165,12 +214,14 @@ pub(super) async fn read(
     let mut connection = state.store.connection().await?;
     found(&mut connection, *access_key_id).await?;
     let bedrock_key = registered(&mut connection, *access_key_id).await?;
-    let last_used_at = bedrock_keys::last_used_at(&mut connection, &bedrock_key).await?;
+    let last_use = bedrock_keys::last_use(&mut connection, &bedrock_key).await?;
     let age = Utc::now() - bedrock_key.registered_at;
     Ok(HttpResponse::Ok().json(BedrockKeyDetails {
         bedrock_key,
         age_seconds: age.num_seconds().max(0),
-        last_used_at,
+        last_used_at: last_use.as_ref().map(|it| it.started_at),
+        last_status: last_use.as_ref().map(|it| it.status),
+        last_outcome: last_use.map(|it| it.outcome),
     }))
 }
 
@@ -186,16 +237,52 @@ pub(super) async fn read(
 #[delete("/access-keys/{access_key_id}/bedrock-key")]
 pub(super) async fn delete(
     state: web::Data<State>,
+    author: Author,
     access_key_id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
     let access_key_id = *access_key_id;
     let mut connection = state.store.connection().await?;
-    found(&mut connection, access_key_id).await?;
-    if !bedrock_keys::delete(&mut connection, access_key_id).await? {
-        return Err(Code::BedrockKeyNotFound.into());
-    }
+    let recorded = connection
+        .transaction(async |connection| {
+            let key = found(connection, access_key_id).await?;
+            let bedrock_key = registered(connection, access_key_id).await?;
+            if !bedrock_keys::delete(connection, access_key_id).await? {
+                return Err(Code::BedrockKeyNotFound.into());
+            }
+            let action = AuditAction::BedrockKeyDeleted;
+            let before = audit::bedrock_key(&bedrock_key);
+            let entry = Entry::ended(action, Object::bedrock_key(&key), before);
+            author.record(connection, &entry).await
+        })
+        .await?;
     tracing::info!(%access_key_id, "bedrock_key.deleted");
-    Ok(HttpResponse::NoContent().finish())
+    Ok(recorded.no_content())
+}
+
+/// Where a credential is used, and with what it is verified there.
+#[derive(Debug)]
+struct Place {
+    region: String,
+    model: Option<String>,
+}
+
+/// Nobody is asked about a key that is not there, and nobody waits with a transaction
+/// open: the key is looked at again before something is stored.
+async fn place(
+    state: &State,
+    access_key_id: Uuid,
+    asked_for: Option<&str>,
+) -> Result<Place, Error> {
+    let asked_for = asked_for.map(region).transpose()?;
+    let mut connection = state.store.connection().await?;
+    let key = working_key(&mut connection, access_key_id).await?;
+    let region = asked_for
+        .or(key.bedrock_region.as_deref())
+        .unwrap_or(&state.bedrock.bedrock_region);
+    Ok(Place {
+        region: region.to_owned(),
+        model: model_mappings::bedrock_model(&mut connection, VERIFIED_WITH).await?,
+    })
 }
 
 /// Exactly one kind, and nothing that cannot be sent in a header.
@@ -238,14 +325,14 @@ fn kind(credential: &BedrockCredential) -> BedrockKeyKind {
 }
 
 /// Holds, in a transaction, that the access key works and its user is active.
-async fn working_key(connection: &mut AsyncPgConnection, id: Uuid) -> Result<(), Error> {
+async fn working_key(connection: &mut AsyncPgConnection, id: Uuid) -> Result<AccessKey, Error> {
     let key = found(connection, id).await?;
     // The user first, as everywhere.
     active_user(connection, key.user_id).await?;
     match access_keys::lock(connection, id).await? {
         None => Err(Code::AccessKeyNotFound.into()),
         Some(AccessKeyStatus::Revoked) => Err(Code::AccessKeyAlreadyRevoked.into()),
-        Some(AccessKeyStatus::Active | AccessKeyStatus::Rotating) => Ok(()),
+        Some(AccessKeyStatus::Active | AccessKeyStatus::Rotating) => Ok(key),
     }
 }
 
@@ -258,20 +345,21 @@ async fn registered(
         .ok_or_else(|| Code::BedrockKeyNotFound.into())
 }
 
-async fn verify(
+/// The model that has answered.
+async fn verify<'a>(
     verifier: &Bedrock,
     credential: &BedrockCredential,
-    region: &str,
-    model: Option<String>,
-) -> Result<(), Error> {
-    let model = model.ok_or_else(|| {
+    place: &'a Place,
+) -> Result<&'a str, Error> {
+    let region = place.region.as_str();
+    let model = place.model.as_deref().ok_or_else(|| {
         Error::with_message(
             Code::BedrockModelNotEnabled,
             format!("Credentials are verified with {VERIFIED_WITH}, which has no active mapping."),
         )
     })?;
-    let verified = verifier.verify(credential, region, &model).await;
-    verified.map_err(|refusal| {
+    let verified = verifier.verify(credential, region, model).await;
+    verified.map(|()| model).map_err(|refusal| {
         let code = match refusal.problem {
             Problem::Key => Code::BedrockKeyRefused,
             Problem::Region => Code::BedrockRegionWrong,

@@ -11,15 +11,19 @@ use uuid::Uuid;
 
 use super::{
     State,
+    author::Author,
     body::{Body, present},
     error::{Code, Error, ErrorBody},
     page::page,
     query::Query,
+    users::held,
 };
 use crate::{
+    audit::{self, Entry, Object},
     money::Usd,
     page::Cursor,
     store::{
+        audit_log::AuditAction,
         budget_alerts::{self, BudgetAlert, Crossed},
         budgets, users,
     },
@@ -123,6 +127,7 @@ pub(super) async fn read(
 #[put("/users/{user_id}/budget")]
 pub(super) async fn put(
     state: web::Data<State>,
+    author: Author,
     user_id: web::Path<Uuid>,
     Body(PutBudget { monthly_budget_usd }): Body<PutBudget>,
 ) -> Result<HttpResponse, Error> {
@@ -131,11 +136,9 @@ pub(super) async fn put(
     let now = Utc::now();
     let timezone = state.timezone;
     let mut connection = state.store.connection().await?;
-    let budget = connection
+    let (budget, recorded) = connection
         .transaction(async |connection| {
-            users::lock(connection, user_id)
-                .await?
-                .ok_or(Code::UserNotFound)?;
+            let user = held(connection, user_id).await?;
             match amount {
                 Some(amount) => {
                     let month = budgets::month(connection, now, timezone).await?;
@@ -146,7 +149,15 @@ pub(super) async fn put(
                     budgets::delete(connection, user_id).await?;
                 }
             }
-            standing(connection, user_id, timezone).await
+            let entry = Entry::changed(
+                AuditAction::BudgetChanged,
+                Object::budget(&user),
+                audit::budget(user.monthly_budget_usd),
+                audit::budget(amount),
+            );
+            let budget = standing(connection, user_id, timezone).await?;
+            let recorded = author.record(connection, &entry).await?;
+            Ok::<_, Error>((budget, recorded))
         })
         .await?;
     state.alerts.notify();
@@ -156,7 +167,7 @@ pub(super) async fn put(
         is_exhausted = budget.is_exhausted,
         "user.budgeted"
     );
-    Ok(HttpResponse::Ok().json(budget))
+    Ok(recorded.on(HttpResponse::Ok()).json(budget))
 }
 
 /// List budget alerts

@@ -11,15 +11,18 @@ use uuid::Uuid;
 use super::{
     State,
     access_keys::{found as found_access_key, working},
+    author::Author,
     error::{Error, ErrorBody},
     page::page,
     query::Query,
 };
 use crate::{
+    audit::{Entry, Object},
     fleet,
     page::Cursor,
     store::{
         access_keys,
+        audit_log::AuditAction,
         circuits::{self, AccessKeyCircuit, CircuitOnProxy},
     },
 };
@@ -116,17 +119,19 @@ pub(super) async fn of_access_key(
 #[post("/access-keys/{access_key_id}/circuit/reset")]
 pub(super) async fn reset(
     state: web::Data<State>,
+    author: Author,
     access_key_id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
     let access_key_id = *access_key_id;
     let mut connection = state.store.connection().await?;
-    connection
+    let recorded = connection
         .transaction(async |connection| {
-            working(connection, access_key_id).await?;
+            let key = working(connection, access_key_id).await?;
             access_keys::reset_circuit(connection, access_key_id).await?;
-            Ok::<_, Error>(())
+            let entry = Entry::done(AuditAction::CircuitReset, Object::circuit(&key));
+            author.record(connection, &entry).await
         })
         .await?;
     tracing::info!(%access_key_id, "access_key.circuit_reset");
-    Ok(HttpResponse::NoContent().finish())
+    Ok(recorded.no_content())
 }

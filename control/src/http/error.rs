@@ -33,7 +33,7 @@ macro_rules! codes {
             fn challenge(self) -> Option<&'static str> {
                 match self {
                     Self::WrongCredentials => Some("Basic realm=\"control\""),
-                    Self::NotSignedIn => Some("Bearer realm=\"control\""),
+                    Self::NotSignedIn | Self::SessionExpired => Some("Bearer realm=\"control\""),
                     _ => None,
                 }
             }
@@ -54,6 +54,8 @@ codes! {
     InvalidPath = 400 "The id in the path must be a UUID."
     WrongCredentials = 401 "Name or password is wrong. Send them as HTTP Basic."
     NotSignedIn = 401 "Sign in with POST /admin/auth/login and send the token as Bearer."
+    SessionExpired = 401 "The session has ended after eight hours; sign in again."
+    CrossSiteRequest = 403 "With the session's cookie a change needs the header x-requested-with, and must come from the console's own page."
     RouteNotFound = 404 "There is no such route; GET /openapi.json lists them."
     UserNotFound = 404 "There is no such user, or it was deleted."
     AccessKeyNotFound = 404 "There is no such access key."

@@ -1,16 +1,25 @@
 //! What Bedrock refuses: `/admin/models/capabilities`.
 
 use actix_web::{HttpResponse, delete, get, web};
+use diesel_async::AsyncConnection;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
     State,
+    author::Author,
     error::{Code, Error, ErrorBody},
     query::Query,
 };
-use crate::store::model_capabilities::{self, CapabilitySource, ModelCapability};
+use crate::{
+    audit::{self, Entry, Object},
+    store::{
+        audit_log::{AuditAction, AuditObjectKind},
+        model_capabilities::{self, CapabilitySource, ModelCapability},
+    },
+};
 
 #[derive(Debug, Serialize, ToSchema)]
 struct ModelCapabilityList {
@@ -60,15 +69,24 @@ pub(super) async fn list(state: web::Data<State>) -> Result<HttpResponse, Error>
 #[delete("/models/capabilities/{model_capability_id}")]
 pub(super) async fn delete(
     state: web::Data<State>,
+    author: Author,
     model_capability_id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
     let model_capability_id = *model_capability_id;
     let mut connection = state.store.connection().await?;
-    if !model_capabilities::delete(&mut connection, model_capability_id).await? {
-        return Err(Code::ModelCapabilityNotFound.into());
-    }
+    let recorded = connection
+        .transaction(async |connection| {
+            let capability = model_capabilities::delete(connection, model_capability_id)
+                .await?
+                .ok_or(Code::ModelCapabilityNotFound)?;
+            let action = AuditAction::ModelCapabilityDeleted;
+            let before = audit::model_capability(&capability);
+            let entry = Entry::ended(action, Object::model_capability(&capability), before);
+            author.record(connection, &entry).await
+        })
+        .await?;
     tracing::info!(%model_capability_id, "model_capability.deleted");
-    Ok(HttpResponse::NoContent().finish())
+    Ok(recorded.no_content())
 }
 
 /// Forget everything that was learned, or everything that came with the software
@@ -81,14 +99,30 @@ pub(super) async fn delete(
 #[delete("/models/capabilities")]
 pub(super) async fn delete_all(
     state: web::Data<State>,
+    author: Author,
     Query(query): Query<DeleteModelCapabilities>,
 ) -> Result<HttpResponse, Error> {
     let mut connection = state.store.connection().await?;
-    let deleted = model_capabilities::delete_all(&mut connection, query.source).await?;
+    let (deleted, recorded) = connection
+        .transaction(async |connection| {
+            let deleted = model_capabilities::delete_all(connection, query.source).await?;
+            let object = Object::named(AuditObjectKind::ModelCapability, query.source.name());
+            let entry = Entry::changed(
+                AuditAction::ModelCapabilitiesDeleted,
+                object,
+                json!({ "model_capabilities": deleted }),
+                json!({ "model_capabilities": 0 }),
+            );
+            let recorded = author.record(connection, &entry).await?;
+            Ok::<_, Error>((deleted, recorded))
+        })
+        .await?;
     tracing::info!(
         deleted,
         source = query.source.name(),
         "model_capabilities.deleted"
     );
-    Ok(HttpResponse::Ok().json(DeletedModelCapabilities { deleted }))
+    Ok(recorded
+        .on(HttpResponse::Ok())
+        .json(DeletedModelCapabilities { deleted }))
 }

@@ -1,19 +1,24 @@
 //! Which Bedrock model answers for which model: `/admin/models/mappings`.
 
 use actix_web::{HttpResponse, delete, get, post, put, web};
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
     State,
+    author::Author,
     body::{Body, present, prose, token},
     error::{Code, Error, ErrorBody},
     query::Query,
 };
-use crate::store::model_mappings::{
-    self, BedrockApi, ModelMapping, ModelMappingPatch, NewModelMapping,
+use crate::{
+    audit::{self, Entry, Object},
+    store::{
+        audit_log::AuditAction,
+        model_mappings::{self, BedrockApi, ModelMapping, ModelMappingPatch, NewModelMapping},
+    },
 };
 
 /// Every proxy holds all of them.
@@ -104,6 +109,7 @@ pub(super) async fn list(
 #[post("/models/mappings")]
 pub(super) async fn create(
     state: web::Data<State>,
+    author: Author,
     Body(new): Body<CreateModelMapping>,
 ) -> Result<HttpResponse, Error> {
     let description = description(new.description.as_deref())?;
@@ -117,14 +123,24 @@ pub(super) async fn create(
         is_active: new.is_active.unwrap_or(true),
     };
     let mut connection = state.store.connection().await?;
-    if model_mappings::count(&mut connection).await? >= MAX_MAPPINGS {
-        return Err(Code::TooManyModelMappings.into());
-    }
-    if !model_mappings::insert(&mut connection, &mapping).await? {
-        return Err(Code::ModelMappingExists.into());
-    }
+    let (mapping, recorded) = connection
+        .transaction(async |connection| {
+            if model_mappings::count(connection).await? >= MAX_MAPPINGS {
+                return Err(Code::TooManyModelMappings.into());
+            }
+            if !model_mappings::insert(connection, &mapping).await? {
+                return Err(Code::ModelMappingExists.into());
+            }
+            let mapping = found(connection, id).await?;
+            let action = AuditAction::ModelMappingCreated;
+            let after = audit::model_mapping(&mapping);
+            let entry = Entry::made(action, Object::model_mapping(&mapping), after);
+            let recorded = author.record(connection, &entry).await?;
+            Ok::<_, Error>((mapping, recorded))
+        })
+        .await?;
     tracing::info!(model_mapping_id = %id, claude_model = new.claude_model, "model_mapping.created");
-    Ok(HttpResponse::Created().json(found(&mut connection, id).await?))
+    Ok(recorded.on(HttpResponse::Created()).json(mapping))
 }
 
 /// Read a model mapping
@@ -160,6 +176,7 @@ pub(super) async fn read(
 #[put("/models/mappings/{model_mapping_id}")]
 pub(super) async fn change(
     state: web::Data<State>,
+    author: Author,
     model_mapping_id: web::Path<Uuid>,
     Body(change): Body<ChangeModelMapping>,
 ) -> Result<HttpResponse, Error> {
@@ -179,11 +196,23 @@ pub(super) async fn change(
         is_active: change.is_active,
     };
     let mut connection = state.store.connection().await?;
-    if !model_mappings::patch(&mut connection, model_mapping_id, &patch).await? {
-        return Err(Code::ModelMappingNotFound.into());
-    }
+    let (mapping, recorded) = connection
+        .transaction(async |connection| {
+            let before = held(connection, model_mapping_id).await?;
+            model_mappings::patch(connection, model_mapping_id, &patch).await?;
+            let mapping = found(connection, model_mapping_id).await?;
+            let entry = Entry::changed(
+                AuditAction::ModelMappingChanged,
+                Object::model_mapping(&mapping),
+                audit::model_mapping(&before),
+                audit::model_mapping(&mapping),
+            );
+            let recorded = author.record(connection, &entry).await?;
+            Ok::<_, Error>((mapping, recorded))
+        })
+        .await?;
     tracing::info!(%model_mapping_id, "model_mapping.changed");
-    Ok(HttpResponse::Ok().json(found(&mut connection, model_mapping_id).await?))
+    Ok(recorded.on(HttpResponse::Ok()).json(mapping))
 }
 
 /// Delete a model mapping
@@ -198,15 +227,30 @@ pub(super) async fn change(
 #[delete("/models/mappings/{model_mapping_id}")]
 pub(super) async fn delete(
     state: web::Data<State>,
+    author: Author,
     model_mapping_id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
     let model_mapping_id = *model_mapping_id;
     let mut connection = state.store.connection().await?;
-    if !model_mappings::delete(&mut connection, model_mapping_id).await? {
-        return Err(Code::ModelMappingNotFound.into());
-    }
+    let recorded = connection
+        .transaction(async |connection| {
+            let mapping = held(connection, model_mapping_id).await?;
+            model_mappings::delete(connection, model_mapping_id).await?;
+            let action = AuditAction::ModelMappingDeleted;
+            let before = audit::model_mapping(&mapping);
+            let entry = Entry::ended(action, Object::model_mapping(&mapping), before);
+            author.record(connection, &entry).await
+        })
+        .await?;
     tracing::info!(%model_mapping_id, "model_mapping.deleted");
-    Ok(HttpResponse::NoContent().finish())
+    Ok(recorded.no_content())
+}
+
+/// A mapping as it is until the end of the transaction, unless that changes it.
+async fn held(connection: &mut AsyncPgConnection, id: Uuid) -> Result<ModelMapping, Error> {
+    model_mappings::lock(connection, id)
+        .await?
+        .ok_or_else(|| Code::ModelMappingNotFound.into())
 }
 
 async fn found(connection: &mut AsyncPgConnection, id: Uuid) -> Result<ModelMapping, Error> {

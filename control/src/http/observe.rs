@@ -4,27 +4,40 @@
 use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::Method,
+    http::{
+        Method,
+        header::{HeaderName, HeaderValue},
+    },
     middleware::Next,
+    web,
 };
 use tokio::time::Instant;
 
+use super::{State, origin::Origin};
 use crate::telemetry::metrics;
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 pub(super) async fn observe(
+    state: web::Data<State>,
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let began = Instant::now();
     let method = label(request.method());
-    let response = next.call(request).await?;
+    let origin = Origin::note(&request, state.load_balancers);
+    let mut response = next.call(request).await?;
+    if let Ok(id) = HeaderValue::from_str(&origin.request_id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     let route = response
         .request()
         .match_pattern()
         .unwrap_or_else(|| "none".to_owned());
     let status = response.status().as_u16();
     let duration = began.elapsed();
-    tracing::debug!(method, route, status, ?duration, "http.answered");
+    let request_id = origin.request_id;
+    tracing::debug!(%request_id, method, route, status, ?duration, "http.answered");
     metrics::http(method, route, status, duration);
     Ok(response)
 }

@@ -7,12 +7,13 @@ use utoipa::{
     openapi::{
         ContentBuilder, OpenApi as Description, PathItem, Ref, RefOr, ResponseBuilder,
         path::Operation,
-        security::{Http, HttpAuthScheme, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
     },
 };
 use utoipa_actix_web::AppExt;
 
 use super::{
+    auth::COOKIE,
     error::{Code, Error, ErrorBody},
     routes,
 };
@@ -23,9 +24,11 @@ use super::{
         title = "Claude Code Proxy: admin API",
         description = "Users, access keys, credentials for Bedrock, models, usage and proxies. \
                        Times are RFC 3339 in UTC; lists of what people make are newest first; \
-                       every refusal has a code.",
+                       every refusal has a code. Every answer has an `x-request-id`; that to a \
+                       change which proxies must learn of has the `x-config-revision` at which \
+                       they get it.",
     ),
-    security(("session" = [])),
+    security(("session" = []), ("cookie" = [])),
     components(schemas(ErrorBody)),
     modifiers(&SecuritySchemes),
 )]
@@ -39,6 +42,13 @@ impl Modify for SecuritySchemes {
         components.add_security_scheme(
             "session",
             SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
+        );
+        components.add_security_scheme(
+            "cookie",
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+                COOKIE,
+                "Begun with POST /admin/session; changes need the header x-requested-with too",
+            ))),
         );
         components.add_security_scheme(
             "basic",
@@ -55,15 +65,16 @@ pub fn document() -> Description {
         .configure(routes)
         .split_for_parts();
     for (path, item) in &mut description.paths.paths {
-        for (_, operation) in operations_mut(item) {
-            add_common_errors(path, operation);
+        for (method, operation) in operations_mut(item) {
+            add_common_errors(path, &method, operation);
         }
     }
     description
 }
 
 /// What can go wrong everywhere.
-fn add_common_errors(path: &str, operation: &mut Operation) {
+fn add_common_errors(path: &str, method: &Method, operation: &mut Operation) {
+    let is_change = *method != Method::GET;
     let is_protected = operation.security.is_none();
     let has_body = operation.request_body.is_some();
     let has_input = has_body || operation.parameters.is_some() || path.contains('{');
@@ -75,7 +86,10 @@ fn add_common_errors(path: &str, operation: &mut Operation) {
             .or_insert_with(|| error_response(description));
     };
     if is_protected {
-        add("401", "Not signed in");
+        add("401", "Not signed in, or no longer");
+        if is_change {
+            add("403", "Another site's page has asked for it");
+        }
         add("500", "Something is wrong with control");
         add("503", "The database cannot be used now");
     }
@@ -167,9 +181,9 @@ pub(super) async fn serve(document: web::Data<Document>) -> impl Responder {
 }
 
 /// No route took the request: is it the path, or only the method?
-pub(super) async fn no_such_route(
-    request: HttpRequest,
-    document: web::Data<Document>,
+pub(super) fn no_such_route(
+    request: &HttpRequest,
+    document: &Document,
 ) -> Result<HttpResponse, Error> {
     match document.methods_of(request.path()) {
         Some(allow) => Err(Error::method_not_allowed(allow)),

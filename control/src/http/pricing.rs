@@ -2,19 +2,23 @@
 
 use actix_web::{HttpResponse, get, post, web};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use diesel_async::AsyncConnection;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     State,
+    author::Author,
     error::{Code, Error, ErrorBody},
     query::Query,
 };
 use crate::{
+    audit::{Entry, Object},
     money::Usd,
-    pricing::NotReloaded,
     store::{
         aggregates::{self, UnpricedModel},
+        audit_log::{AuditAction, AuditObjectKind},
         prices::{self, Price, PriceProvider, PriceSource},
     },
 };
@@ -131,22 +135,30 @@ pub(super) async fn list(
     )
 )]
 #[post("/reload")]
-pub(super) async fn reload(state: web::Data<State>) -> Result<HttpResponse, Error> {
-    let reloaded = state.pricing.reload().await.map_err(|error| match error {
-        NotReloaded::Setting(error) => Error::with_message(
-            Code::InvalidPricing,
-            format!("PROXY_MODEL_PRICING: {error}."),
-        ),
-        NotReloaded::Store(error) => error.into(),
+pub(super) async fn reload(state: web::Data<State>, author: Author) -> Result<HttpResponse, Error> {
+    let prices = state.pricing.read().map_err(|error| {
+        let message = format!("PROXY_MODEL_PRICING: {error}.");
+        Error::with_message(Code::InvalidPricing, message)
     })?;
-    tracing::info!(
-        changed = reloaded.changed,
-        prices = reloaded.prices,
-        "pricing.reloaded"
-    );
-    Ok(HttpResponse::Ok().json(Reloaded {
-        changed: reloaded.changed,
-        prices: reloaded.prices,
+    let mut connection = state.store.connection().await?;
+    let (changed, recorded) = connection
+        .transaction(async |connection| {
+            let changed = prices::replace(connection, &prices).await?;
+            let entry = Entry::made(
+                AuditAction::PricingReloaded,
+                Object::named(AuditObjectKind::Pricing, "prices"),
+                json!({ "changed": changed, "prices": prices.len() }),
+            );
+            let recorded = author.record(connection, &entry).await?;
+            Ok::<_, Error>((changed, recorded))
+        })
+        .await?;
+    drop(connection);
+    state.pricing.refresh().await?;
+    tracing::info!(changed, prices = prices.len(), "pricing.reloaded");
+    Ok(recorded.on(HttpResponse::Ok()).json(Reloaded {
+        changed,
+        prices: prices.len(),
         at: Utc::now(),
     }))
 }

@@ -2,16 +2,25 @@
 
 use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{State, error::Error};
+use super::{State, error::Error, query::Query};
 use crate::{
     changes::Position,
     fleet::{self, Fleet},
     store::{changes, circuits, proxies},
 };
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct ListProxies {
+    /// What `summary` is about: the `x-config-revision` of a change; the head when not
+    /// given.
+    revision: Option<i64>,
+}
 
 /// All proxies that have reported lately.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,7 +41,7 @@ struct HeadPosition {
 struct Summary {
     /// Proxies that reported within 45 s.
     connected: usize,
-    /// Connected proxies that have applied the head.
+    /// Connected proxies that have applied the revision.
     in_force: usize,
     /// The same as a sentence.
     #[schema(example = "revision 17 in force on 2 of 2")]
@@ -69,20 +78,30 @@ struct Proxy {
 }
 
 /// List proxies
+///
+/// And on how many of them a change is in force.
 #[utoipa::path(
     operation_id = "list_proxies",
     tag = "proxies",
+    params(ListProxies),
     responses((status = 200, description = "All proxies", body = ProxyList))
 )]
 #[get("/proxies")]
-pub(super) async fn list(state: web::Data<State>) -> Result<HttpResponse, Error> {
+pub(super) async fn list(
+    state: web::Data<State>,
+    Query(query): Query<ListProxies>,
+) -> Result<HttpResponse, Error> {
     let mut connection = state.store.connection().await?;
     // The head first: a proxy that reports in between is ahead, not behind.
     let head = changes::head(&mut connection).await?.position();
     let proxies = proxies::list(&mut connection).await?;
     let circuits = circuits::counts(&mut connection).await?;
     let now = Utc::now();
-    let fleet = Fleet::of(&proxies, head, now);
+    let wanted = Position {
+        revision: query.revision.unwrap_or(head.revision),
+        ..head
+    };
+    let fleet = Fleet::of(&proxies, wanted, now);
     let list = ProxyList {
         head: HeadPosition {
             epoch: head.epoch,
@@ -93,7 +112,7 @@ pub(super) async fn list(state: web::Data<State>) -> Result<HttpResponse, Error>
             in_force: fleet.in_force,
             text: format!(
                 "revision {} in force on {} of {}",
-                head.revision, fleet.in_force, fleet.connected
+                wanted.revision, fleet.in_force, fleet.connected
             ),
         },
         items: proxies

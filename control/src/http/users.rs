@@ -1,48 +1,93 @@
 //! `/admin/users`.
 
+use std::str::FromStr;
+
 use actix_web::{HttpResponse, delete, get, patch, post, put, web};
 use diesel_async::{AsyncConnection, AsyncPgConnection};
+use proto::access_key::{PREFIX, SHOWN_LEN};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::{
     State,
+    author::{Author, Recorded},
     body::{Body, line, present, prose},
     error::{Code, Error, ErrorBody},
     page::page,
     query::Query,
 };
 use crate::{
+    audit::{self, Entry, Object},
     page::Cursor,
     store::{
         access_keys,
-        users::{self, Filter, NewUser, RoutingStrategy, User, UserPatch, UserStatus},
+        audit_log::AuditAction,
+        users::{
+            self, Filter, NewUser, Order, RoutingStrategy, Search, User, UserPatch, UserSort,
+            UserStatus,
+        },
     },
 };
 
 pub(super) const MAX_NAME_CHARS: usize = 255;
 const MAX_DESCRIPTION_CHARS: usize = 2_000;
+const MAX_OFFSET: i64 = 1_000_000;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct ListUsers {
-    /// Part of a name or description, in any case.
+    /// Part of a name or description, in any case; or an access key, of which only
+    /// what is shown of it is looked at; or the id of a user or an access key.
     search: Option<String>,
     status: Option<UserStatus>,
+    #[param(inline)]
+    routing_strategy: Option<RoutingStrategy>,
+    /// The newest first when not given.
+    #[param(inline)]
+    sort: Option<UserSort>,
+    /// `desc` when not given, but `asc` for names.
+    #[param(inline)]
+    order: Option<Order>,
+    /// How many to leave out at the beginning. Not together with `cursor`.
+    #[param(minimum = 0, maximum = 1_000_000)]
+    offset: Option<i64>,
     /// How many to answer; 50 when not given.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<usize>,
-    /// The `next_cursor` of the page before.
+    /// The `next_cursor` of the page before. Only without `sort`, `order` and `offset`.
     cursor: Option<String>,
+}
+
+impl ListUsers {
+    /// What a cursor cannot go on with; none for the newest first.
+    fn sorted(&self) -> Result<Option<(UserSort, Order, i64)>, Error> {
+        if self.sort.is_none() && self.order.is_none() && self.offset.is_none() {
+            return Ok(None);
+        }
+        let refuse = |message: String| Err(Error::with_message(Code::InvalidQuery, message));
+        if self.cursor.is_some() {
+            return refuse("cursor cannot be used with sort, order or offset.".to_owned());
+        }
+        let offset = self.offset.unwrap_or(0);
+        if !(0..=MAX_OFFSET).contains(&offset) {
+            return refuse(format!("offset must be 0 to {MAX_OFFSET}."));
+        }
+        let sort = self.sort.unwrap_or(UserSort::CreatedAt);
+        let order = self.order.unwrap_or(match sort {
+            UserSort::Name => Order::Asc,
+            _ => Order::Desc,
+        });
+        Ok(Some((sort, order, offset)))
+    }
 }
 
 /// One page of users.
 #[derive(Debug, Serialize, ToSchema)]
 struct UserPage {
     items: Vec<User>,
-    /// Null on the last page.
+    /// Null on the last page, and for any order but the newest first.
     next_cursor: Option<String>,
     /// How many there are on all pages.
     total: i64,
@@ -77,7 +122,7 @@ struct Route {
 
 /// List users
 ///
-/// Newest first; deleted users are left out.
+/// Newest first, unless another order is asked for; deleted users are left out.
 #[utoipa::path(
     operation_id = "list_users",
     tag = "users",
@@ -90,32 +135,55 @@ pub(super) async fn list(
     Query(query): Query<ListUsers>,
 ) -> Result<HttpResponse, Error> {
     let page = page(query.limit, query.cursor.as_deref())?;
-    let search = query.search.filter(|search| !search.is_empty());
-    if search
-        .as_deref()
-        .is_some_and(|search| search.contains('\0'))
-    {
-        return Err(Error::with_message(
-            Code::InvalidQuery,
-            "search must not have the character NUL.",
-        ));
-    }
+    let sorted = query.sorted()?;
     let filter = Filter {
-        search,
+        search: query.search.as_deref().map(search).transpose()?.flatten(),
         status: query.status,
+        routing_strategy: query.routing_strategy,
     };
     let mut connection = state.store.connection().await?;
-    let mut items = users::list(&mut connection, &filter, &page).await?;
     let total = users::count(&mut connection, &filter).await?;
-    let next = page.cut(&mut items, |user| Cursor {
-        at: user.created_at,
-        id: user.id,
-    });
+    let (items, next) = match sorted {
+        Some((sort, order, offset)) => {
+            let part = (offset, i64::try_from(page.limit).unwrap_or(i64::MAX));
+            let items = users::sorted(&mut connection, &filter, (sort, order), part).await?;
+            (items, None)
+        }
+        None => {
+            let mut items = users::list(&mut connection, &filter, &page).await?;
+            let next = page.cut(&mut items, |user| Cursor {
+                at: user.created_at,
+                id: user.id,
+            });
+            (items, next)
+        }
+    };
     Ok(HttpResponse::Ok().json(UserPage {
         items,
         next_cursor: next.map(|cursor| cursor.encode()),
         total,
     }))
+}
+
+/// What kind of thing is looked for.
+fn search(text: &str) -> Result<Option<Search>, Error> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.contains('\0') {
+        return Err(Error::with_message(
+            Code::InvalidQuery,
+            "search must not have the character NUL.",
+        ));
+    }
+    if let Ok(id) = Uuid::from_str(text) {
+        return Ok(Some(Search::Id(id)));
+    }
+    if let Some(shown) = text.get(..SHOWN_LEN).filter(|it| it.starts_with(PREFIX)) {
+        return Ok(Some(Search::KeyPrefix(shown.to_owned())));
+    }
+    Ok(Some(Search::Text(text.to_owned())))
 }
 
 /// Create a user
@@ -128,20 +196,30 @@ pub(super) async fn list(
 #[post("/users")]
 pub(super) async fn create(
     state: web::Data<State>,
+    author: Author,
     Body(new): Body<CreateUser>,
 ) -> Result<HttpResponse, Error> {
     let name = line("name", &new.name, MAX_NAME_CHARS)?;
     let description = description(new.description.as_deref())?;
     let id = Uuid::now_v7();
     let mut connection = state.store.connection().await?;
-    let user = NewUser {
-        id,
-        name: &name,
-        description: description.as_deref(),
-    };
-    users::insert(&mut connection, &user).await?;
+    let (user, recorded) = connection
+        .transaction(async |connection| {
+            let new = NewUser {
+                id,
+                name: &name,
+                description: description.as_deref(),
+            };
+            users::insert(connection, &new).await?;
+            let user = found(connection, id).await?;
+            let action = AuditAction::UserCreated;
+            let entry = Entry::made(action, Object::user(&user), audit::user(&user));
+            let recorded = author.record(connection, &entry).await?;
+            Ok::<_, Error>((user, recorded))
+        })
+        .await?;
     tracing::info!(user_id = %id, "user.created");
-    Ok(HttpResponse::Created().json(found(&mut connection, id).await?))
+    Ok(recorded.on(HttpResponse::Created()).json(user))
 }
 
 /// Read a user
@@ -175,9 +253,11 @@ pub(super) async fn read(
 #[patch("/users/{user_id}")]
 pub(super) async fn change(
     state: web::Data<State>,
+    author: Author,
     user_id: web::Path<Uuid>,
     Body(change): Body<ChangeUser>,
 ) -> Result<HttpResponse, Error> {
+    let user_id = *user_id;
     let name = change
         .name
         .map(|name| line("name", &name, MAX_NAME_CHARS))
@@ -191,11 +271,24 @@ pub(super) async fn change(
         description: new_description.as_ref().map(Option::as_deref),
     };
     let mut connection = state.store.connection().await?;
-    if !users::patch(&mut connection, *user_id, &patch).await? {
-        return Err(Code::UserNotFound.into());
-    }
+    let (user, recorded) = connection
+        .transaction(async |connection| {
+            let before = held(connection, user_id).await?;
+            users::patch(connection, user_id, &patch).await?;
+            let user = found(connection, user_id).await?;
+            let recorded = record(
+                connection,
+                &author,
+                AuditAction::UserChanged,
+                &before,
+                &user,
+            );
+            let recorded = recorded.await?;
+            Ok::<_, Error>((user, recorded))
+        })
+        .await?;
     tracing::info!(%user_id, "user.changed");
-    Ok(HttpResponse::Ok().json(found(&mut connection, *user_id).await?))
+    Ok(recorded.on(HttpResponse::Ok()).json(user))
 }
 
 /// Choose where a user's requests go
@@ -215,16 +308,15 @@ pub(super) async fn change(
 #[put("/users/{user_id}/routing-strategy")]
 pub(super) async fn route(
     state: web::Data<State>,
+    author: Author,
     user_id: web::Path<Uuid>,
     Body(Route { routing_strategy }): Body<Route>,
 ) -> Result<HttpResponse, Error> {
     let user_id = *user_id;
     let mut connection = state.store.connection().await?;
-    let user = connection
+    let (user, recorded) = connection
         .transaction(async |connection| {
-            users::lock(connection, user_id)
-                .await?
-                .ok_or(Code::UserNotFound)?;
+            let before = held(connection, user_id).await?;
             if routing_strategy == RoutingStrategy::BedrockOnly {
                 let (working, equipped) = access_keys::working_of_user(connection, user_id).await?;
                 if working == 0 {
@@ -235,11 +327,14 @@ pub(super) async fn route(
                 }
             }
             users::set_routing_strategy(connection, user_id, routing_strategy).await?;
-            found(connection, user_id).await
+            let user = found(connection, user_id).await?;
+            let recorded = record(connection, &author, AuditAction::UserRouted, &before, &user);
+            let recorded = recorded.await?;
+            Ok::<_, Error>((user, recorded))
         })
         .await?;
     tracing::info!(%user_id, routing_strategy = routing_strategy.name(), "user.routed");
-    Ok(HttpResponse::Ok().json(user))
+    Ok(recorded.on(HttpResponse::Ok()).json(user))
 }
 
 /// Delete a user
@@ -256,22 +351,24 @@ pub(super) async fn route(
 #[delete("/users/{user_id}")]
 pub(super) async fn delete(
     state: web::Data<State>,
+    author: Author,
     user_id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
     let user_id = *user_id;
     let mut connection = state.store.connection().await?;
-    let revoked = connection
+    let (revoked, recorded) = connection
         .transaction(async |connection| {
-            users::lock(connection, user_id)
-                .await?
-                .ok_or(Code::UserNotFound)?;
+            let user = held(connection, user_id).await?;
             let revoked = access_keys::revoke_all_of_user(connection, user_id).await?;
             users::delete(connection, user_id).await?;
-            Ok::<_, Error>(revoked)
+            let action = AuditAction::UserDeleted;
+            let entry = Entry::ended(action, Object::user(&user), audit::user(&user));
+            let recorded = author.record(connection, &entry).await?;
+            Ok::<_, Error>((revoked, recorded))
         })
         .await?;
     tracing::info!(%user_id, revoked_access_keys = revoked, "user.deleted");
-    Ok(HttpResponse::NoContent().finish())
+    Ok(recorded.no_content())
 }
 
 /// Deactivate a user
@@ -290,11 +387,12 @@ pub(super) async fn delete(
 #[post("/users/{user_id}/deactivate")]
 pub(super) async fn deactivate(
     state: web::Data<State>,
+    author: Author,
     user_id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let user = switch(&state, *user_id, UserStatus::Inactive, Code::UserNotActive).await?;
+    let (user, recorded) = switch(&state, &author, *user_id, UserStatus::Inactive).await?;
     tracing::info!(%user_id, "user.deactivated");
-    Ok(HttpResponse::Ok().json(user))
+    Ok(recorded.on(HttpResponse::Ok()).json(user))
 }
 
 /// Reactivate a user
@@ -312,39 +410,58 @@ pub(super) async fn deactivate(
 #[post("/users/{user_id}/reactivate")]
 pub(super) async fn reactivate(
     state: web::Data<State>,
+    author: Author,
     user_id: web::Path<Uuid>,
 ) -> Result<HttpResponse, Error> {
-    let user = switch(
-        &state,
-        *user_id,
-        UserStatus::Active,
-        Code::UserAlreadyActive,
-    )
-    .await?;
+    let (user, recorded) = switch(&state, &author, *user_id, UserStatus::Active).await?;
     tracing::info!(%user_id, "user.reactivated");
-    Ok(HttpResponse::Ok().json(user))
+    Ok(recorded.on(HttpResponse::Ok()).json(user))
 }
 
 /// Gives a user another status; it is a conflict if it has it already.
 async fn switch(
     state: &State,
+    author: &Author,
     id: Uuid,
     status: UserStatus,
-    conflict: Code,
-) -> Result<User, Error> {
+) -> Result<(User, Recorded), Error> {
+    let (conflict, action) = match status {
+        UserStatus::Active => (Code::UserAlreadyActive, AuditAction::UserReactivated),
+        UserStatus::Inactive => (Code::UserNotActive, AuditAction::UserDeactivated),
+    };
     let mut connection = state.store.connection().await?;
     connection
         .transaction(async |connection| {
-            let current = users::lock(connection, id)
-                .await?
-                .ok_or(Code::UserNotFound)?;
-            if current == status {
+            let before = held(connection, id).await?;
+            if before.status == status {
                 return Err(conflict.into());
             }
             users::set_status(connection, id, status).await?;
-            found(connection, id).await
+            let user = found(connection, id).await?;
+            let recorded = record(connection, author, action, &before, &user).await?;
+            Ok((user, recorded))
         })
         .await
+}
+
+/// A user as it is until the end of the transaction, unless that changes it.
+pub(super) async fn held(connection: &mut AsyncPgConnection, id: Uuid) -> Result<User, Error> {
+    users::lock(connection, id)
+        .await?
+        .ok_or(Code::UserNotFound)?;
+    found(connection, id).await
+}
+
+async fn record(
+    connection: &mut AsyncPgConnection,
+    author: &Author,
+    action: AuditAction,
+    before: &User,
+    after: &User,
+) -> Result<Recorded, Error> {
+    let (old, new) = (audit::user(before), audit::user(after));
+    let entry = Entry::changed(action, Object::user(after), old, new);
+    author.record(connection, &entry).await
 }
 
 pub(super) async fn found(connection: &mut AsyncPgConnection, id: Uuid) -> Result<User, Error> {

@@ -1,10 +1,13 @@
 //! The `access_keys` table. Raw keys never come here.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper,
     dsl::{now, sql},
     prelude::*,
+    result::OptionalEmptyChangesetExtension,
     sql_types::{Bool, Integer},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -43,8 +46,17 @@ pub struct AccessKey {
     /// The end of the grace period of a key that was rotated.
     pub rotation_expires_at: Option<DateTime<Utc>>,
     pub revoked_at: Option<DateTime<Utc>>,
+    /// The region of a credential for Bedrock that is registered without one; null:
+    /// PROXY_BEDROCK_REGION.
+    pub bedrock_region: Option<String>,
+    /// What the key's developer is told to ask for; null: whatever the client asks
+    /// for. Requests for other models are answered too.
+    pub model: Option<String>,
     /// Whether a credential for Bedrock is registered.
     pub has_bedrock_key: bool,
+    /// When the key's newest request began, whatever became of it; null when there
+    /// was none.
+    pub last_used_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Insertable)]
@@ -56,6 +68,18 @@ pub struct NewAccessKey<'a> {
     pub key_hash: &'a [u8],
     pub key_prefix: &'a str,
     pub expires_at: Option<DateTime<Utc>>,
+    pub bedrock_region: Option<&'a str>,
+    pub model: Option<&'a str>,
+}
+
+/// What to change; the outer `None` leaves a field as it is.
+#[derive(Debug, Default, AsChangeset)]
+#[diesel(table_name = access_keys)]
+pub struct AccessKeyPatch<'a> {
+    pub name: Option<Option<&'a str>>,
+    pub expires_at: Option<Option<DateTime<Utc>>>,
+    pub bedrock_region: Option<Option<&'a str>>,
+    pub model: Option<Option<&'a str>>,
 }
 
 /// Newest first.
@@ -80,6 +104,19 @@ pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option
         .await
         .optional()?;
     Ok(key)
+}
+
+/// What is shown of these keys.
+pub async fn prefixes(
+    connection: &mut AsyncPgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, String>> {
+    let prefixes: Vec<(Uuid, String)> = access_keys::table
+        .filter(access_keys::id.eq_any(ids))
+        .select((access_keys::id, access_keys::key_prefix))
+        .load(connection)
+        .await?;
+    Ok(prefixes.into_iter().collect())
 }
 
 /// Locks a key until the end of the transaction, so that its status holds while
@@ -122,6 +159,20 @@ pub async fn insert(connection: &mut AsyncPgConnection, key: &NewAccessKey<'_>) 
         .values(key)
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+/// Does nothing to a key that does not exist.
+pub async fn patch(
+    connection: &mut AsyncPgConnection,
+    id: Uuid,
+    patch: &AccessKeyPatch<'_>,
+) -> Result<()> {
+    diesel::update(access_keys::table.find(id))
+        .set(patch)
+        .execute(connection)
+        .await
+        .optional_empty_changeset()?;
     Ok(())
 }
 
@@ -183,9 +234,12 @@ pub async fn retire(
     Ok(())
 }
 
-/// Revokes the keys whose time has come, a bounded number at once; returns how
-/// many.
-pub async fn revoke_expired(connection: &mut AsyncPgConnection, limit: i64) -> Result<usize> {
+/// Revokes the keys whose time has come, a bounded number at once; returns them as
+/// they were before.
+pub async fn revoke_expired(
+    connection: &mut AsyncPgConnection,
+    limit: i64,
+) -> Result<Vec<AccessKey>> {
     // Skipping what another replica has just locked keeps two of them from
     // waiting for each other.
     let expired = access_keys::table
@@ -200,13 +254,18 @@ pub async fn revoke_expired(connection: &mut AsyncPgConnection, limit: i64) -> R
         .select(access_keys::id)
         .load::<Uuid>(connection)
         .await?;
-    let revoked = diesel::update(access_keys::table)
-        .filter(access_keys::id.eq_any(expired))
+    let keys = live_access_keys::table
+        .filter(live_access_keys::id.eq_any(&expired))
+        .select(AccessKey::as_select())
+        .load(connection)
+        .await?;
+    diesel::update(access_keys::table)
+        .filter(access_keys::id.eq_any(&expired))
         .set((
             access_keys::status.eq(AccessKeyStatus::Revoked),
             access_keys::revoked_at.eq(now),
         ))
         .execute(connection)
         .await?;
-    Ok(revoked)
+    Ok(keys)
 }

@@ -37,6 +37,17 @@ pub struct BedrockKey {
     /// When this credential was registered; rotating the access key does not
     /// change it.
     pub registered_at: DateTime<Utc>,
+    /// When Bedrock has accepted it, before it was registered; null: it was not asked.
+    pub verified_at: Option<DateTime<Utc>>,
+}
+
+/// A credential's newest use.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = token_usage)]
+pub struct LastUse {
+    pub started_at: DateTime<Utc>,
+    pub status: i32,
+    pub outcome: String,
 }
 
 #[derive(Debug, Insertable)]
@@ -48,6 +59,7 @@ pub struct NewBedrockKey<'a> {
     pub region: &'a str,
     pub sealed: &'a [u8],
     pub sealed_for: Uuid,
+    pub verified_at: Option<DateTime<Utc>>,
 }
 
 pub async fn find(
@@ -75,6 +87,7 @@ pub async fn put(connection: &mut AsyncPgConnection, key: &NewBedrockKey<'_>) ->
             bedrock_keys::sealed.eq(excluded(bedrock_keys::sealed)),
             bedrock_keys::sealed_for.eq(excluded(bedrock_keys::sealed_for)),
             bedrock_keys::registered_at.eq(now),
+            bedrock_keys::verified_at.eq(excluded(bedrock_keys::verified_at)),
         ))
         .execute(connection)
         .await?;
@@ -94,6 +107,7 @@ pub async fn carry_over(connection: &mut AsyncPgConnection, from: Uuid, to: Uuid
             bedrock_keys::sealed,
             bedrock_keys::sealed_for,
             bedrock_keys::registered_at,
+            bedrock_keys::verified_at,
         ));
     diesel::insert_into(bedrock_keys::table)
         .values(carried)
@@ -105,6 +119,7 @@ pub async fn carry_over(connection: &mut AsyncPgConnection, from: Uuid, to: Uuid
             bedrock_keys::sealed,
             bedrock_keys::sealed_for,
             bedrock_keys::registered_at,
+            bedrock_keys::verified_at,
         ))
         .execute(connection)
         .await?;
@@ -120,18 +135,31 @@ pub async fn delete(connection: &mut AsyncPgConnection, access_key_id: Uuid) -> 
     Ok(deleted > 0)
 }
 
-/// When the access key's newest request that went to Bedrock began, since the
-/// credential was registered.
-pub async fn last_used_at(
+/// Of these access keys' credentials those that there are.
+pub async fn of_access_keys(
+    connection: &mut AsyncPgConnection,
+    access_key_ids: &[Uuid],
+) -> Result<Vec<BedrockKey>> {
+    let keys = bedrock_keys::table
+        .filter(bedrock_keys::access_key_id.eq_any(access_key_ids))
+        .select(BedrockKey::as_select())
+        .load(connection)
+        .await?;
+    Ok(keys)
+}
+
+/// The access key's newest request that went to Bedrock since the credential was
+/// registered.
+pub async fn last_use(
     connection: &mut AsyncPgConnection,
     key: &BedrockKey,
-) -> Result<Option<DateTime<Utc>>> {
+) -> Result<Option<LastUse>> {
     let newest = token_usage::table
         .filter(token_usage::access_key_id.eq(key.access_key_id))
         .filter(token_usage::provider.eq("bedrock"))
         .filter(token_usage::started_at.ge(key.registered_at))
         .order(token_usage::started_at.desc())
-        .select(token_usage::started_at)
+        .select(LastUse::as_select())
         .first(connection)
         .await
         .optional()?;

@@ -3,9 +3,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper, prelude::*, sql_types::BigInt,
+    ExpressionMethods, QueryDsl, QueryableByName, SelectableHelper,
+    prelude::*,
+    sql_types::{BigInt, Nullable},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::{Stream, TryStreamExt};
 use uuid::Uuid;
 
@@ -80,6 +82,26 @@ pub async fn head(connection: &mut AsyncPgConnection) -> Result<Head> {
         .first(connection)
         .await?;
     Ok(head)
+}
+
+#[derive(QueryableByName)]
+struct Taken {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    revision: Option<i64>,
+}
+
+/// The revision of what the transaction has changed, at its end: the counter is
+/// held from now on, as by the commit itself. None when proxies hold nothing of it.
+pub async fn take_revision(connection: &mut AsyncPgConnection) -> Result<Option<i64>> {
+    connection
+        .batch_execute("set constraints all immediate")
+        .await?;
+    let taken: Taken = diesel::sql_query(
+        "select nullif(current_setting('control.revision', true), '')::bigint as revision",
+    )
+    .get_result(connection)
+    .await?;
+    Ok(taken.revision)
 }
 
 /// What changed after a revision, each resource once, at most so many.

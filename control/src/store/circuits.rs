@@ -87,7 +87,11 @@ pub struct AccessKeyCircuit {
     #[diesel(sql_type = SqlUuid)]
     pub user_id: Uuid,
     #[diesel(sql_type = Text)]
+    pub user_name: String,
+    #[diesel(sql_type = Text)]
     pub key_prefix: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub access_key_name: Option<String>,
     #[serde(flatten)]
     #[diesel(embed)]
     pub circuit: WorstCircuit,
@@ -200,8 +204,11 @@ pub async fn list(
     page: &Page,
 ) -> Result<Vec<AccessKeyCircuit>> {
     let circuits = diesel::sql_query(format!(
-        "select worst.*, user_id, key_prefix
-        from ({WORST}) as worst join live_access_keys on id = access_key_id
+        "select
+            worst.*, user_id, users.name as user_name, key_prefix, keys.name as access_key_name
+        from ({WORST}) as worst
+            join live_access_keys as keys on keys.id = access_key_id
+            join users on users.id = user_id
         where $2 is null or (open_until, access_key_id) < ($2, $3)
         order by open_until desc, access_key_id desc
         limit $4"

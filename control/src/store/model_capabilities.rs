@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{
-    ExpressionMethods, QueryDsl, SelectableHelper, dsl::sql, prelude::*, sql_types::Bool,
+    ExpressionMethods, OptionalExtension, QueryDsl, SelectableHelper, dsl::sql, prelude::*,
+    sql_types::Bool,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::Serialize;
@@ -162,12 +163,17 @@ pub async fn forget_expired(connection: &mut AsyncPgConnection) -> Result<usize>
     Ok(forgotten)
 }
 
-/// False when there was none.
-pub async fn delete(connection: &mut AsyncPgConnection, id: Uuid) -> Result<bool> {
+/// What it was; none when there was none.
+pub async fn delete(
+    connection: &mut AsyncPgConnection,
+    id: Uuid,
+) -> Result<Option<ModelCapability>> {
     let deleted = diesel::delete(model_capabilities::table.find(id))
-        .execute(connection)
-        .await?;
-    Ok(deleted > 0)
+        .returning(ModelCapability::as_returning())
+        .get_result(connection)
+        .await
+        .optional()?;
+    Ok(deleted)
 }
 
 /// Returns how many there were.

@@ -91,6 +91,18 @@ pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option
     Ok(mapping)
 }
 
+/// Locks a mapping until the end of the transaction.
+pub async fn lock(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option<ModelMapping>> {
+    let mapping = model_mappings::table
+        .find(id)
+        .select(ModelMapping::as_select())
+        .for_update()
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(mapping)
+}
+
 /// The Bedrock model that answers for a model, if an active mapping says so.
 pub async fn bedrock_model(
     connection: &mut AsyncPgConnection,
@@ -119,23 +131,22 @@ pub async fn insert(
     Ok(inserted > 0)
 }
 
-/// False when there is no such mapping.
+/// Does nothing when there is no such mapping.
 pub async fn patch(
     connection: &mut AsyncPgConnection,
     id: Uuid,
     patch: &ModelMappingPatch<'_>,
-) -> Result<bool> {
-    let changed = diesel::update(model_mappings::table.find(id))
+) -> Result<()> {
+    diesel::update(model_mappings::table.find(id))
         .set((patch, model_mappings::updated_at.eq(now)))
         .execute(connection)
         .await?;
-    Ok(changed > 0)
+    Ok(())
 }
 
-/// False when there was none.
-pub async fn delete(connection: &mut AsyncPgConnection, id: Uuid) -> Result<bool> {
-    let deleted = diesel::delete(model_mappings::table.find(id))
+pub async fn delete(connection: &mut AsyncPgConnection, id: Uuid) -> Result<()> {
+    diesel::delete(model_mappings::table.find(id))
         .execute(connection)
         .await?;
-    Ok(deleted > 0)
+    Ok(())
 }

@@ -25,6 +25,10 @@ diesel::table! {
         updated_at -> Timestamptz,
         monthly_budget_usd -> Nullable<Numeric>,
         active_access_keys -> BigInt,
+        current_usage_usd -> Numeric,
+        usage_percentage -> Nullable<Double>,
+        is_exhausted -> Bool,
+        last_seen_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -42,6 +46,8 @@ diesel::table! {
         revoked_at -> Nullable<Timestamptz>,
         deleted_at -> Nullable<Timestamptz>,
         circuit_resets -> Integer,
+        bedrock_region -> Nullable<Text>,
+        model -> Nullable<Text>,
     }
 }
 
@@ -56,7 +62,10 @@ diesel::table! {
         expires_at -> Nullable<Timestamptz>,
         rotation_expires_at -> Nullable<Timestamptz>,
         revoked_at -> Nullable<Timestamptz>,
+        bedrock_region -> Nullable<Text>,
+        model -> Nullable<Text>,
         has_bedrock_key -> Bool,
+        last_used_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -69,6 +78,7 @@ diesel::table! {
         sealed -> Bytea,
         sealed_for -> Uuid,
         registered_at -> Timestamptz,
+        verified_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -260,7 +270,32 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    ended_sessions (id) {
+        id -> Uuid,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    audit_log (id) {
+        id -> Uuid,
+        at -> Timestamptz,
+        actor -> Text,
+        address -> Nullable<Text>,
+        request_id -> Nullable<Uuid>,
+        action -> Text,
+        object_kind -> Text,
+        object_id -> Nullable<Uuid>,
+        object_name -> Text,
+        user_id -> Nullable<Uuid>,
+        before -> Nullable<Jsonb>,
+        after -> Nullable<Jsonb>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(access_keys, bedrock_keys);
+diesel::allow_tables_to_appear_in_same_query!(live_users, live_access_keys);
 diesel::allow_tables_to_appear_in_same_query!(budget_alerts, users);
 diesel::joinable!(budget_alerts -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(circuits, proxies);

@@ -1,9 +1,14 @@
 //! The `users` table.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, OptionalExtension, PgTextExpressionMethods, QueryDsl, SelectableHelper,
+    dsl::{exists, sql},
+    pg::Pg,
     prelude::*,
+    sql_types::{Array, BigInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
@@ -11,8 +16,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Result,
-    schema::{live_users, users},
+    Result, escape_like,
+    schema::{live_access_keys, live_users, users},
     text_enum,
 };
 use crate::{
@@ -53,6 +58,15 @@ pub struct User {
     pub monthly_budget_usd: Option<Usd>,
     /// Keys that work or would work if the user were active.
     pub active_access_keys: i64,
+    /// What Bedrock has cost in this month, in PROXY_TIMEZONE.
+    pub current_usage_usd: Usd,
+    /// Per cent of the budget, with two decimals; null without a limit.
+    pub usage_percentage: Option<f64>,
+    /// Requests to Bedrock are refused until the month ends.
+    pub is_exhausted: bool,
+    /// When the newest request with one of the user's keys began, whatever became of
+    /// it; null when there was none.
+    pub last_seen_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Insertable)]
@@ -74,24 +88,73 @@ pub struct UserPatch<'a> {
 /// Which users to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Part of a name or description, in any case.
-    pub search: Option<String>,
+    pub search: Option<Search>,
     pub status: Option<UserStatus>,
+    pub routing_strategy: Option<RoutingStrategy>,
+}
+
+/// What somebody knows of a user.
+#[derive(Debug, Clone)]
+pub enum Search {
+    /// The user's own id, or that of an access key.
+    Id(Uuid),
+    /// How an access key begins.
+    KeyPrefix(String),
+    /// Part of a name or description, in any case.
+    Text(String),
+}
+
+text_enum! {
+    /// By what users are ordered. Where two are equal, by their ids.
+    pub enum UserSort {
+        /// In any case.
+        Name = "name",
+        CreatedAt = "created_at",
+        LastSeenAt = "last_seen_at",
+        CurrentUsageUsd = "current_usage_usd",
+        UsagePercentage = "usage_percentage",
+    }
+}
+
+text_enum! {
+    /// Which end comes first. Users who have no such value come last in both.
+    pub enum Order {
+        Asc = "asc",
+        Desc = "desc",
+    }
 }
 
 impl Filter {
-    fn users(&self) -> live_users::BoxedQuery<'_, diesel::pg::Pg> {
+    fn users(&self) -> live_users::BoxedQuery<'_, Pg> {
         let mut query = live_users::table.into_boxed();
-        if let Some(search) = &self.search {
-            let pattern = format!("%{}%", escape_like(search));
-            query = query.filter(
-                live_users::name
-                    .ilike(pattern.clone())
-                    .or(live_users::description.ilike(pattern).assume_not_null()),
-            );
-        }
+        query = match &self.search {
+            None => query,
+            Some(Search::Id(id)) => query.filter(
+                live_users::id.eq(*id).or(exists(
+                    live_access_keys::table
+                        .filter(live_access_keys::user_id.eq(live_users::id))
+                        .filter(live_access_keys::id.eq(*id)),
+                )),
+            ),
+            Some(Search::KeyPrefix(prefix)) => query.filter(exists(
+                live_access_keys::table
+                    .filter(live_access_keys::user_id.eq(live_users::id))
+                    .filter(live_access_keys::key_prefix.eq(prefix)),
+            )),
+            Some(Search::Text(text)) => {
+                let pattern = format!("%{}%", escape_like(text));
+                query.filter(
+                    live_users::name
+                        .ilike(pattern.clone())
+                        .or(live_users::description.ilike(pattern).assume_not_null()),
+                )
+            }
+        };
         if let Some(status) = self.status {
             query = query.filter(live_users::status.eq(status));
+        }
+        if let Some(routing_strategy) = self.routing_strategy {
+            query = query.filter(live_users::routing_strategy.eq(routing_strategy));
         }
         query
     }
@@ -120,6 +183,110 @@ pub async fn list(
     Ok(users)
 }
 
+/// In any order, from so many on.
+pub async fn sorted(
+    connection: &mut AsyncPgConnection,
+    filter: &Filter,
+    (sort, order): (UserSort, Order),
+    part: (i64, i64),
+) -> Result<Vec<User>> {
+    // The ids first: the rest is not looked up for users who are passed over.
+    let ids = match sort {
+        UserSort::CurrentUsageUsd | UserSort::UsagePercentage => {
+            let all = filter
+                .users()
+                .select(live_users::id)
+                .load(connection)
+                .await?;
+            ids_by_usage(connection, &all, (sort, order), part).await?
+        }
+        UserSort::Name | UserSort::CreatedAt | UserSort::LastSeenAt => {
+            ids_by_row(connection, filter, (sort, order), part).await?
+        }
+    };
+    let users: Vec<User> = live_users::table
+        .filter(live_users::id.eq_any(&ids))
+        .select(User::as_select())
+        .load(connection)
+        .await?;
+    let mut users: HashMap<Uuid, User> = users.into_iter().map(|user| (user.id, user)).collect();
+    Ok(ids.iter().filter_map(|id| users.remove(id)).collect())
+}
+
+async fn ids_by_row(
+    connection: &mut AsyncPgConnection,
+    filter: &Filter,
+    (sort, order): (UserSort, Order),
+    (offset, limit): (i64, i64),
+) -> Result<Vec<Uuid>> {
+    /// The same expression from both ends.
+    macro_rules! by {
+        ($value:expr) => {
+            match order {
+                Order::Asc => filter
+                    .users()
+                    .order(($value.asc().nulls_last(), live_users::id.asc())),
+                Order::Desc => filter
+                    .users()
+                    .order(($value.desc().nulls_last(), live_users::id.desc())),
+            }
+        };
+    }
+    let query = match sort {
+        UserSort::Name => by!(sql::<Text>("lower(live_users.name)")),
+        UserSort::LastSeenAt => by!(live_users::last_seen_at),
+        _ => by!(live_users::created_at),
+    };
+    let ids = query
+        .offset(offset)
+        .limit(limit)
+        .select(live_users::id)
+        .load(connection)
+        .await?;
+    Ok(ids)
+}
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+}
+
+/// Sums up everybody's month at once, which takes a fraction of one by one.
+async fn ids_by_usage(
+    connection: &mut AsyncPgConnection,
+    all: &[Uuid],
+    (sort, order): (UserSort, Order),
+    (offset, limit): (i64, i64),
+) -> Result<Vec<Uuid>> {
+    let value = match sort {
+        UserSort::UsagePercentage => "coalesce(spent, 0) / monthly_budget_usd",
+        _ => "coalesce(spent, 0)",
+    };
+    let order = order.name();
+    let ids: Vec<Id> = diesel::sql_query(format!(
+        "select id
+        from unnest($1) as listed (id)
+        left join (
+            select user_id as id, sum(estimated_cost_usd) as spent
+            from usage_aggregates
+            where bucket_type = 'day' and provider = 'bedrock'
+              and bucket_start >= (select start from this_month())
+              and bucket_start < (select stop from this_month())
+            group by user_id
+        ) as spending using (id)
+        left join (select user_id as id, monthly_budget_usd from budgets) as budget using (id)
+        order by {value} {order} nulls last, id {order}
+        offset $2 limit $3"
+    ))
+    .bind::<Array<SqlUuid>, _>(all)
+    .bind::<BigInt, _>(offset)
+    .bind::<BigInt, _>(limit)
+    .load(connection)
+    .await?;
+    Ok(ids.into_iter().map(|row| row.id).collect())
+}
+
 pub async fn count(connection: &mut AsyncPgConnection, filter: &Filter) -> Result<i64> {
     let total = filter.users().count().get_result(connection).await?;
     Ok(total)
@@ -133,6 +300,19 @@ pub async fn find(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Option
         .await
         .optional()?;
     Ok(user)
+}
+
+/// What these users are called, deleted ones too.
+pub async fn names(
+    connection: &mut AsyncPgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, String>> {
+    let names: Vec<(Uuid, String)> = users::table
+        .filter(users::id.eq_any(ids))
+        .select((users::id, users::name))
+        .load(connection)
+        .await?;
+    Ok(names.into_iter().collect())
 }
 
 /// Locks a user until the end of the transaction, so that its status holds while
@@ -156,18 +336,16 @@ pub async fn insert(connection: &mut AsyncPgConnection, user: &NewUser<'_>) -> R
     Ok(())
 }
 
-/// False when there is no such user.
 pub async fn patch(
     connection: &mut AsyncPgConnection,
     id: Uuid,
     patch: &UserPatch<'_>,
-) -> Result<bool> {
-    let changed = diesel::update(users::table)
-        .filter(users::id.eq(id).and(users::deleted_at.is_null()))
+) -> Result<()> {
+    diesel::update(users::table.find(id))
         .set((patch, users::updated_at.eq(diesel::dsl::now)))
         .execute(connection)
         .await?;
-    Ok(changed == 1)
+    Ok(())
 }
 
 pub async fn set_status(
@@ -211,11 +389,4 @@ pub async fn delete(connection: &mut AsyncPgConnection, id: Uuid) -> Result<()> 
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// Searching for `50%` finds `50%`.
-fn escape_like(text: &str) -> String {
-    text.replace('\\', r"\\")
-        .replace('%', r"\%")
-        .replace('_', r"\_")
 }

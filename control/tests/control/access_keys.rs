@@ -266,3 +266,116 @@ async fn a_key_is_rotated_once_however_many_ask() {
         "{statuses:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_changed_without_another_one_being_issued() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let issue = json!({
+        "name": "laptop",
+        "expires_at": "2099-01-01T00:00:00Z",
+        "bedrock_region": "eu-central-1",
+        "model": "claude-sonnet-4-5",
+    });
+    let issued = app
+        .post(&format!("/admin/users/{user}/access-keys"), issue.clone())
+        .await;
+    assert_eq!(issued.status, 201, "{issued:?}");
+    for (field, value) in issue.as_object().unwrap() {
+        assert_eq!(&issued.body[field], value, "{field}");
+    }
+    assert_eq!(issued.body["last_used_at"], json!(null));
+    assert_eq!(issued.body["bedrock_key"], json!(null));
+
+    // Its region is that of a credential that names none.
+    let path = format!("/admin/access-keys/{}", issued.id());
+    let credential = json!({"bedrock_api_key": "a-key-for-bedrock"});
+    app.post(&format!("{path}/bedrock-key"), credential).await;
+    let list = app.get(&format!("/admin/users/{user}/access-keys")).await;
+    let key = &list.body["items"][0];
+    assert_eq!(key["bedrock_key"]["region"], "eu-central-1");
+    assert_eq!(key["bedrock_key"]["kind"], "api_key");
+    assert_eq!(key["bedrock_key"]["verified_at"], json!(null));
+
+    let change = json!({"name": null, "expires_at": "2098-01-01T00:00:00Z"});
+    let changed = app.patch(&path, change).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(changed.body["name"], json!(null));
+    assert_eq!(changed.body["expires_at"], "2098-01-01T00:00:00Z");
+    assert_eq!(changed.body["model"], "claude-sonnet-4-5");
+    // Proxies hold its end.
+    assert!(changed.headers.contains_key("x-config-revision"));
+    let meant = app
+        .patch(&path, json!({"model": null, "bedrock_region": null}))
+        .await;
+    assert_eq!(meant.body["model"], json!(null));
+    assert!(!meant.headers.contains_key("x-config-revision"));
+
+    for body in [
+        json!({"name": ""}),
+        json!({"expires_at": "2020-01-01T00:00:00Z"}),
+        json!({"bedrock_region": "somewhere"}),
+        json!({"model": "two words"}),
+        json!({"colour": "red"}),
+    ] {
+        app.patch(&path, body)
+            .await
+            .assert_error(400, "invalid_body");
+    }
+    app.delete(&path).await;
+    app.patch(&path, json!({"name": "x"}))
+        .await
+        .assert_error(409, "access_key_already_revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotated_key_is_meant_for_the_same() {
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let meant = json!({"bedrock_region": "eu-central-1", "model": "claude-opus-4-7"});
+    let issued = app
+        .post(&format!("/admin/users/{user}/access-keys"), meant)
+        .await;
+    let path = format!("/admin/access-keys/{}/rotate", issued.id());
+    let rotated = app.post(&path, json!({})).await.body;
+    assert_eq!(rotated["bedrock_region"], "eu-central-1");
+    assert_eq!(rotated["model"], "claude-opus-4-7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_shows_when_it_was_used_last_and_proxies_do_not_hear_of_it() {
+    use crate::support::proxy::{Push, event};
+    let app = TestApp::start().await;
+    let user = app.user("Ada").await;
+    let key = app.access_key(&user).await;
+    let head = async || app.get("/admin/proxies").await.body["head"]["revision"].clone();
+    let before = head().await;
+    let mut push = Push::open(app.running.grpc_addr).await;
+    let mut newest = event();
+    newest.user_id = user.clone();
+    newest.access_key_id = key["id"].as_str().unwrap().to_owned();
+    let mut older = newest.clone();
+    older.event_id = event().event_id;
+    older.started_at = Some(proto::line::timestamp(
+        chrono::Utc::now() - chrono::TimeDelta::hours(1),
+    ));
+    let used = async || {
+        let list = app.get(&format!("/admin/users/{user}/access-keys")).await;
+        let text = list.body["items"][0]["last_used_at"].clone();
+        text.as_str()
+            .unwrap()
+            .parse::<chrono::DateTime<chrono::Utc>>()
+            .unwrap()
+    };
+    push.deliver(vec![older.clone(), newest]).await.unwrap();
+    let last = used().await;
+    assert!(
+        chrono::Utc::now() - last < chrono::TimeDelta::minutes(10),
+        "{last}"
+    );
+    // What comes late is not what was last.
+    older.event_id = event().event_id;
+    push.deliver(vec![older]).await.unwrap();
+    assert_eq!(used().await, last);
+    assert_eq!(head().await, before);
+}

@@ -14,7 +14,12 @@ use crate::support::{
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_but_the_public_ones_refuses_without_a_token() {
     let app = TestApp::start().await;
-    let public = ["/admin/auth/login", "/health", "/openapi.json"];
+    let public = [
+        "/admin/auth/login",
+        "/admin/session",
+        "/health",
+        "/openapi.json",
+    ];
     let document = control::http::document();
     let document = serde_json::to_value(document).unwrap();
     let mut count = 0;
@@ -44,7 +49,7 @@ async fn every_route_but_the_public_ones_refuses_without_a_token() {
             count += 1;
         }
     }
-    assert!(count >= 28, "{count}");
+    assert!(count >= 42, "{count}");
     app.get("/admin/users").await.body["items"]
         .as_array()
         .unwrap();
@@ -193,6 +198,153 @@ async fn the_case_of_a_scheme_does_not_matter() {
             assert_eq!(users.status, StatusCode::OK, "{users:?}");
         }
     }
+}
+
+/// The cookie of somebody who has signed in, as a browser would send it.
+async fn cookie(app: &TestApp) -> String {
+    let begun = app
+        .anonymous(Method::POST, "/admin/session")
+        .basic_auth(USERNAME, Some(PASSWORD));
+    let begun = answer(begun).await;
+    assert_eq!(begun.status, StatusCode::OK, "{begun:?}");
+    assert_eq!(begun.body["username"], USERNAME);
+    let ends: chrono::DateTime<chrono::Utc> =
+        begun.body["expires_at"].as_str().unwrap().parse().unwrap();
+    let hours = (ends - chrono::Utc::now()).num_minutes();
+    assert!((479..=480).contains(&hours), "{hours}");
+    let cookie = begun.headers["set-cookie"].to_str().unwrap().to_owned();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=28800"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!cookie.contains("Secure"), "{cookie}");
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_signs_in_with_a_cookie_and_out_for_good() {
+    let app = TestApp::start().await;
+    let read = async |cookie: &str| {
+        let request = app.anonymous(Method::GET, "/admin/session");
+        answer(request.header("cookie", cookie)).await
+    };
+    assert_eq!(read("session=nonsense").await.status, 204);
+    let cookie = cookie(&app).await;
+    assert_eq!(read(&cookie).await.body["username"], USERNAME);
+    let users = async || {
+        let request = app.anonymous(Method::GET, "/admin/users");
+        answer(request.header("cookie", &cookie)).await
+    };
+    assert_eq!(users().await.status, StatusCode::OK);
+
+    let end = || {
+        app.anonymous(Method::DELETE, "/admin/session")
+            .header("cookie", &cookie)
+    };
+    answer(end()).await.assert_error(403, "cross_site_request");
+    for _ in 0..2 {
+        let ended = answer(end().header("x-requested-with", "console")).await;
+        assert_eq!(ended.status, 204, "{ended:?}");
+        let removed = ended.headers["set-cookie"].to_str().unwrap();
+        assert!(removed.starts_with("session=;"), "{removed}");
+        assert!(removed.contains("Max-Age=0"), "{removed}");
+    }
+    // Not only the browser has forgotten it.
+    users().await.assert_error(401, "not_signed_in");
+    assert_eq!(read(&cookie).await.status, 204);
+    // Other sessions go on.
+    assert_eq!(app.get("/admin/users").await.status, StatusCode::OK);
+}
+
+/// A browser adds the cookie to whatever some page makes it send.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_cookie_only_the_console_may_change_something() {
+    let app = TestApp::start().await;
+    let cookie = cookie(&app).await;
+    let create = async |headers: &[(&str, &str)]| {
+        let mut request = app
+            .anonymous(Method::POST, "/admin/users")
+            .header("cookie", &cookie)
+            .body(r#"{"name": "Ada"}"#);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await
+    };
+    let ours = ("x-requested-with", "console");
+    for refused in [
+        &[][..],
+        &[
+            ("origin", "https://elsewhere.test"),
+            ("content-type", "text/plain"),
+        ],
+        &[("sec-fetch-site", "same-origin")],
+        &[ours, ("sec-fetch-site", "cross-site")],
+        &[ours, ("sec-fetch-site", "same-site")],
+    ] {
+        create(refused)
+            .await
+            .assert_error(403, "cross_site_request");
+    }
+    assert_eq!(app.get("/admin/users").await.body["total"], 0);
+    for accepted in [&[ours][..], &[ours, ("sec-fetch-site", "same-origin")]] {
+        assert_eq!(create(accepted).await.status, 201, "{accepted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_tls_the_cookie_travels_only_there() {
+    let app = TestApp::start().await;
+    let begun = app
+        .anonymous(Method::POST, "/admin/session")
+        .header("x-forwarded-proto", "https")
+        .basic_auth(USERNAME, Some(PASSWORD));
+    let begun = answer(begun).await;
+    let cookie = begun.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.contains("Secure"), "{cookie}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_over_says_so() {
+    let app = TestApp::start().await;
+    let expired = expired();
+    let request = app
+        .anonymous(Method::GET, "/admin/users")
+        .bearer_auth(&expired);
+    answer(request).await.assert_error(401, "session_expired");
+    let request = app
+        .anonymous(Method::GET, "/admin/users")
+        .header("x-requested-with", "console")
+        .header("cookie", format!("session={expired}"));
+    let answer = answer(request).await;
+    answer.assert_error(401, "session_expired");
+    assert!(!answer.headers.contains_key("www-authenticate"));
+}
+
+/// As it was given out yesterday.
+fn expired() -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as base64};
+    use hmac::{Hmac, KeyInit, Mac};
+    use secrecy::ExposeSecret;
+    use sha2::Sha256;
+    let admin = settings("postgres://nobody@127.0.0.1/nothing").admin;
+    let mac = |key: &[u8], text: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes()
+    };
+    let secret = admin.jwt_secret.expose_secret().as_bytes();
+    let identity = format!("{USERNAME}\0{}", admin.admin_password_hash);
+    let key = mac(secret, &identity);
+    let header = base64.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
+    let then = chrono::Utc::now().timestamp() - 86_400;
+    let id = uuid::Uuid::new_v4();
+    let claims = format!(
+        r#"{{"sub":"admin","jti":"{id}","iat":{then},"exp":{}}}"#,
+        then + 28_800
+    );
+    let signed = format!("{header}.{}", base64.encode(claims));
+    let signature = base64.encode(mac(&key, &signed));
+    format!("{signed}.{signature}")
 }
 
 /// A changed password ends the sessions that the old one has opened.

@@ -433,9 +433,38 @@ async fn a_credential_that_works_is_verified_with_one_small_request() {
         assert_eq!(body["inferenceConfig"]["maxTokens"], 1);
     }
 
+    let read = app.get(&path(&key)).await;
+    assert!(read.body["verified_at"].is_string(), "{read:?}");
+
     // Nobody is asked who was not to be asked.
     register(&app, &key, "anything").await;
     assert_eq!(simulator.received().len(), 3);
+    let read = app.get(&path(&key)).await;
+    assert_eq!(read.body["verified_at"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_tried_without_being_stored() {
+    let simulator = Simulator::start().await.unwrap();
+    let (app, key) = verifying(&simulator).await;
+    let verify = format!("{}/verify", path(&key));
+    let body = json!({"bedrock_api_key": bedrock::API_KEY, "region": "eu-central-1"});
+    let tried = app.post(&verify, body).await;
+    assert_eq!(tried.status, 200, "{tried:?}");
+    assert_eq!(
+        tried.body,
+        json!({
+            "region": "eu-central-1",
+            "bedrock_model": "global.anthropic.claude-haiku-4-5-20251001-v1:0",
+        })
+    );
+    let refused = app
+        .post(&verify, json!({"bedrock_api_key": "ABSK-another"}))
+        .await;
+    refused.assert_error(422, "bedrock_key_refused");
+    app.get(&path(&key))
+        .await
+        .assert_error(404, "bedrock_key_not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -554,6 +554,8 @@ async fn pages_hold_every_key_with_a_circuit_once_the_longest_first() {
         json!({
             "access_key_id": id(1),
             "user_id": user,
+            "user_name": "Ada",
+            "access_key_name": null,
             "key_prefix": keys[1]["key_prefix"],
             "state": "open",
             "cause": "usage_limit",

@@ -9,6 +9,7 @@
 
 mod access_keys;
 mod alerts;
+mod audit_log;
 mod authorisation;
 mod aws;
 mod bedrock_keys;

@@ -267,12 +267,8 @@ async fn serve_waits_for_the_database_and_ends_well_on_sigterm() {
     let login = client
         .post(format!("http://{admin}/admin/auth/login"))
         .basic_auth("admin", Some("secret"));
-    let login = crate::support::answer(login).await;
-    let token = login.body["access_token"].as_str().unwrap();
-    let users = client
-        .get(format!("http://{admin}/admin/users"))
-        .bearer_auth(token);
-    crate::support::answer(users)
+    // Nothing is done that cannot be written down.
+    crate::support::answer(login)
         .await
         .assert_error(503, "starting");
 

@@ -71,6 +71,7 @@ pub fn settings(url: &str) -> Settings {
             admin_credentials_arn: None,
             jwt_secret: SecretString::from("a secret for the sessions"),
             jwt_secret_arn: None,
+            admin_load_balancers: 0,
             public_url: "http://proxy.test".to_owned(),
         },
         key_hasher_secret: SecretString::from(HASHER_SECRET),
@@ -91,6 +92,7 @@ pub fn settings(url: &str) -> Settings {
         },
         webhook: Webhook::default(),
         usage_retention_days: 400,
+        audit_retention_days: 400,
         pace: Pace::default(),
         aws: Aws::default(),
     }

@@ -159,3 +159,183 @@ async fn what_is_no_user_is_refused_with_a_code() {
             .assert_error(400, "invalid_query");
     }
 }
+
+/// With usage of this month for some of them.
+async fn three_users(app: &TestApp) -> [String; 3] {
+    use crate::support::proxy::{Push, event};
+    use proto::sync::Tokens;
+
+    let ids = [
+        app.user("bea").await,
+        app.user("Ada").await,
+        app.user("Cleo").await,
+    ];
+    for (id, budget) in [(&ids[0], "10.00"), (&ids[1], "1000.00")] {
+        let path = format!("/admin/users/{id}/budget");
+        app.put(&path, json!({"monthly_budget_usd": budget})).await;
+    }
+    let mut push = Push::open(app.running.grpc_addr).await;
+    // Ada spends more, but bea more of her budget; Cleo has used the plan only.
+    let mut batch = Vec::new();
+    for (id, input_tokens) in [(&ids[0], 4_000_000), (&ids[1], 8_000_000), (&ids[2], 0)] {
+        let key = app.access_key(id).await;
+        let mut usage = event();
+        usage.user_id = id.clone();
+        usage.access_key_id = key["id"].as_str().unwrap().to_owned();
+        usage.tokens = Some(Tokens {
+            input_tokens,
+            ..Tokens::default()
+        });
+        if input_tokens > 0 {
+            usage.provider = proto::sync::Provider::Bedrock.into();
+            usage.model = "claude-sonnet-4-5".to_owned();
+            usage.bedrock_model = "global.anthropic.claude-sonnet-4-5-20250929-v1:0".to_owned();
+            usage.bedrock_region = "ap-northeast-2".to_owned();
+        }
+        batch.push(usage);
+    }
+    push.deliver(batch).await.unwrap();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_shows_what_was_spent_this_month_and_when_it_was_seen() {
+    let app = TestApp::start().await;
+    let [bea, _, cleo] = three_users(&app).await;
+    let bea = app.get(&format!("/admin/users/{bea}")).await.body;
+    assert_eq!(bea["monthly_budget_usd"], "10.000000");
+    let spent: f64 = bea["current_usage_usd"].as_str().unwrap().parse().unwrap();
+    assert!(spent > 10.0, "{bea}");
+    assert_eq!(bea["usage_percentage"], (spent * 1_000.0).round() / 100.0);
+    assert_eq!(bea["is_exhausted"], true);
+    assert!(bea["last_seen_at"].is_string(), "{bea}");
+    let path = format!("/admin/users/{}/budget", bea["id"].as_str().unwrap());
+    let budget = app.get(&path).await.body;
+    for field in ["current_usage_usd", "usage_percentage", "is_exhausted"] {
+        assert_eq!(budget[field], bea[field], "{field}");
+    }
+
+    let cleo = app.get(&format!("/admin/users/{cleo}")).await.body;
+    assert_eq!(cleo["current_usage_usd"], "0.000000");
+    assert_eq!(cleo["usage_percentage"], Value::Null);
+    assert_eq!(cleo["is_exhausted"], false);
+    assert!(cleo["last_seen_at"].is_string(), "{cleo}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_sorted_by_anything_from_both_ends() {
+    let app = TestApp::start().await;
+    let [bea, ..] = three_users(&app).await;
+    let nobody = app.user("Dora").await;
+    let names = async |query: &str| {
+        let page = app.get(&format!("/admin/users?{query}")).await;
+        assert_eq!(page.status, 200, "{page:?}");
+        assert_eq!(page.body["next_cursor"], Value::Null);
+        let items = page.body["items"].as_array().unwrap().clone();
+        let names = items.iter().map(|user| user["name"].as_str().unwrap());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    for (query, expected) in [
+        ("sort=name", "Ada bea Cleo Dora"),
+        ("sort=name&order=desc", "Dora Cleo bea Ada"),
+        ("sort=name&offset=1&limit=2", "bea Cleo"),
+        ("sort=created_at", "Dora Cleo Ada bea"),
+        ("order=asc", "bea Ada Cleo Dora"),
+        ("sort=current_usage_usd&limit=2", "Ada bea"),
+        ("sort=usage_percentage&limit=2", "bea Ada"),
+        ("sort=usage_percentage&order=asc&limit=2", "Ada bea"),
+        ("sort=name&routing_strategy=bedrock_only", ""),
+        ("sort=name&status=active&search=D", "Ada Dora"),
+    ] {
+        assert_eq!(names(query).await, expected, "{query}");
+    }
+    // Who has never been seen comes last.
+    for order in ["asc", "desc"] {
+        let sorted = names(&format!("sort=last_seen_at&order={order}")).await;
+        assert!(sorted.ends_with("Dora"), "{order}: {sorted}");
+    }
+    for query in [
+        "sort=colour",
+        "sort=name&cursor=MTc5MDAwMDAwMDEyMzQ1Ni4wMA",
+        "offset=-1",
+        "offset=1000001",
+    ] {
+        app.get(&format!("/admin/users?{query}"))
+            .await
+            .assert_error(400, "invalid_query");
+    }
+
+    // By what else is known of them.
+    let keys = app.get(&format!("/admin/users/{bea}/access-keys")).await;
+    let key = &keys.body["items"][0];
+    let prefix = key["key_prefix"].as_str().unwrap();
+    for search in [
+        &bea,
+        key["id"].as_str().unwrap(),
+        prefix,
+        &format!("{prefix}the-rest"),
+    ] {
+        assert_eq!(
+            names(&format!("sort=name&search={search}")).await,
+            "bea",
+            "{search}"
+        );
+    }
+    assert_eq!(names(&format!("sort=name&search={nobody}")).await, "Dora");
+}
+
+/// Every order answers at once, with a month's usage of everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_users_are_listed_at_once() {
+    let app = TestApp::start().await;
+    let sql = app.sql().await;
+    sql.batch_execute(
+        "insert into users (id, name, created_at)
+        select gen_random_uuid(), 'user ' || md5(n::text), now() - make_interval(secs => n)
+        from generate_series(1, 10000) as n;
+        insert into access_keys (id, user_id, key_hash, key_prefix)
+        select gen_random_uuid(), id, sha256(id::text::bytea), 'ak_' || left(md5(id::text), 6) from users;
+        insert into access_key_use
+        select id, user_id, now() - make_interval(secs => random() * 100000) from access_keys;
+        insert into usage_aggregates
+        select 'day', (select start from this_month()) + make_interval(days => n), user_id, id,
+            'bedrock', 'claude-sonnet-4-5', 9, 0, 9, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1,
+            random(), 0, 0, 0, 0, 1
+        from access_keys cross join generate_series(0, 26) as n;
+        analyze",
+    )
+    .await
+    .unwrap();
+    for query in [
+        "",
+        "sort=name",
+        "sort=name&offset=9950",
+        "sort=last_seen_at",
+        "sort=current_usage_usd",
+        "sort=usage_percentage",
+        "search=abc",
+        "search=ak_abcdef",
+        "sort=name&search=user%20f",
+    ] {
+        let path = format!("/admin/users?{query}");
+        let began = tokio::time::Instant::now();
+        let page = app.get(&path).await;
+        let took = began.elapsed();
+        assert_eq!(page.status, 200, "{query}: {page:?}");
+        // A machine that does other things is slow; a plan that reads everything for
+        // everybody takes minutes.
+        assert!(took.as_secs() < 5, "{query} took {took:?}");
+    }
+    let plan = async |statement: &str| {
+        let rows = sql
+            .query(&format!("explain {statement}"), &[])
+            .await
+            .unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        lines.join("\n")
+    };
+    let by_name = plan("select id from live_users order by lower(name), id limit 50").await;
+    assert!(by_name.contains("users_by_name"), "{by_name}");
+    let newest = plan("select * from live_users order by created_at desc, id desc limit 50").await;
+    assert!(newest.contains("users_newest"), "{newest}");
+}

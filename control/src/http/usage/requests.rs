@@ -2,14 +2,20 @@
 
 use actix_web::{HttpResponse, get, web};
 use chrono::{DateTime, Utc};
+use diesel_async::AsyncPgConnection;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::range::usage_query;
 use crate::{
     http::{State, error::Error, page::page, query::Query},
     page::Cursor,
-    store::usage::{self, Usage},
+    store::{
+        access_keys,
+        usage::{self, Usage},
+        users,
+    },
 };
 
 usage_query! {
@@ -29,9 +35,20 @@ struct RequestList {
     from: DateTime<Utc>,
     /// And ends before then.
     to: DateTime<Utc>,
-    items: Vec<Usage>,
+    items: Vec<NamedUsage>,
     /// Leads to the requests before these; null when there are none.
     next_cursor: Option<String>,
+}
+
+/// One request, and whose it was.
+#[derive(Debug, Serialize, ToSchema)]
+struct NamedUsage {
+    #[serde(flatten)]
+    usage: Usage,
+    /// As the user is called now; null where there never was such a user.
+    user_name: Option<String>,
+    /// What is shown of the access key; null where there is no such key.
+    key_prefix: Option<String>,
 }
 
 /// List requests
@@ -57,7 +74,28 @@ pub(in crate::http) async fn list(
     Ok(HttpResponse::Ok().json(RequestList {
         from: filter.from_inclusive,
         to: filter.to_exclusive,
-        items,
+        items: named(&mut connection, items).await?,
         next_cursor: next.map(|cursor| cursor.encode()),
     }))
+}
+
+async fn named(
+    connection: &mut AsyncPgConnection,
+    items: Vec<Usage>,
+) -> Result<Vec<NamedUsage>, Error> {
+    let users: Vec<Uuid> = items.iter().filter_map(|usage| usage.user_id).collect();
+    let keys: Vec<Uuid> = items
+        .iter()
+        .filter_map(|usage| usage.access_key_id)
+        .collect();
+    let names = users::names(connection, &users).await?;
+    let prefixes = access_keys::prefixes(connection, &keys).await?;
+    let named = items.into_iter().map(|usage| NamedUsage {
+        user_name: usage.user_id.and_then(|id| names.get(&id).cloned()),
+        key_prefix: usage
+            .access_key_id
+            .and_then(|id| prefixes.get(&id).cloned()),
+        usage,
+    });
+    Ok(named.collect())
 }
