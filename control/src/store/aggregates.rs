@@ -53,6 +53,13 @@ pub struct UnpricedModel {
     /// Requests with tokens that nobody could price.
     #[diesel(sql_type = BigInt)]
     pub requests: i64,
+    /// Its tokens of all kinds in the hours in which there were such requests.
+    #[diesel(sql_type = BigInt)]
+    pub tokens: i64,
+    /// The beginning of the first hour in which it was used so, of those that were
+    /// looked at.
+    #[diesel(sql_type = Timestamptz)]
+    pub first_used_at: DateTime<Utc>,
     /// The beginning of the last hour in which it was used so.
     #[diesel(sql_type = Timestamptz)]
     pub last_used_at: DateTime<Utc>,
@@ -65,6 +72,11 @@ pub async fn unpriced(
 ) -> Result<Vec<UnpricedModel>> {
     let models = diesel::sql_query(
         "select model_id, provider, sum(unpriced_requests)::bigint as requests,
+            sum(
+                input_tokens + output_tokens + cache_read_tokens
+                + cache_write_5m_tokens + cache_write_1h_tokens
+            )::bigint as tokens,
+            min(bucket_start) as first_used_at,
             max(bucket_start) as last_used_at
         from usage_totals
         where bucket_type = 'hour' and bucket_start >= $1 and unpriced_requests > 0

@@ -72,6 +72,8 @@ async fn an_acknowledged_event_is_a_row_with_every_field() {
         "priced": true,
         "estimated_cost_usd": "0.063933",
         "bedrock_cost_usd": "0.063933",
+        "user_name": "Ada",
+        "key_prefix": key["key_prefix"],
     });
     assert_eq!(*row, expected);
     let started_at = row["started_at"].as_str().unwrap();

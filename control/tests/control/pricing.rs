@@ -228,6 +228,8 @@ async fn models_without_a_price_are_visible() {
     assert_eq!(unpriced[0]["requests"], 2);
     assert_eq!(unpriced[1]["model_id"], "made-up");
     assert!(unpriced[0]["last_used_at"].is_string());
+    assert_eq!(unpriced[0]["first_used_at"], unpriced[0]["last_used_at"]);
+    assert!(unpriced[0]["tokens"].as_i64().unwrap() > 0);
 }
 
 /// The row says by which price it was charged.
