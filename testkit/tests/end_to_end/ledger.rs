@@ -241,13 +241,20 @@ async fn until_all_is_equal(world: &World) -> Result<()> {
     aggregates_are_of_rows(world).await
 }
 
-/// Every sum in every bucket of every kind, against a recount.
+/// Every sum in every bucket of every kind, against a recount: those of each access
+/// key, and those of everybody.
 async fn aggregates_are_of_rows(world: &World) -> Result<()> {
-    let differences = "
-        with recount as (
+    let key = "user_id, access_key_id, coalesce(provider, 'none'), pricing_model_id";
+    are_of_rows(world, "usage_aggregates", "array['hour', 'day']", key).await?;
+    let key = "coalesce(provider, 'none'), pricing_model_id";
+    are_of_rows(world, "usage_totals", "array['minute', 'hour', 'day']", key).await
+}
+
+async fn are_of_rows(world: &World, table: &str, units: &str, key: &str) -> Result<()> {
+    let differences = format!(
+        "with recount as (
             select
-                unit, date_trunc(unit, started_at, 'UTC'), user_id, access_key_id,
-                coalesce(provider, 'none'), pricing_model_id,
+                unit, date_trunc(unit, started_at, 'UTC'), {key},
                 count(*),
                 count(*) filter (where is_fallback),
                 count(*) filter (where outcome = 'complete'),
@@ -262,17 +269,21 @@ async fn aggregates_are_of_rows(world: &World) -> Result<()> {
                 sum(cache_write_1h_tokens)::bigint,
                 sum(estimated_cost_usd), sum(input_cost_usd), sum(output_cost_usd),
                 sum(cache_read_cost_usd), sum(cache_write_cost_usd), sum(bedrock_cost_usd)
-            from token_usage cross join unnest(array['minute', 'hour', 'day']) as unit
-            group by 1, 2, 3, 4, 5, 6
+            from token_usage cross join unnest({units}) as unit
+            group by unit, date_trunc(unit, started_at, 'UTC'), {key}
         ), wrong as (
-            (table recount except all table usage_aggregates)
+            (table recount except all table {table})
             union all
-            (table usage_aggregates except all table recount)
+            (table {table} except all table recount)
         )
-        select (select count(*) from wrong), (select count(*) from recount)";
-    let row = world.sql().await?.query_one(differences, &[]).await?;
+        select (select count(*) from wrong), (select count(*) from recount)"
+    );
+    let row = world.sql().await?.query_one(&*differences, &[]).await?;
     let [wrong, buckets] = [0, 1].map(|column| row.get::<_, i64>(column));
-    ensure!(wrong == 0 && buckets > 0, "{wrong} of {buckets} are wrong");
+    ensure!(
+        wrong == 0 && buckets > 0,
+        "{wrong} of {buckets} are wrong in {table}"
+    );
     Ok(())
 }
 
