@@ -1,0 +1,3 @@
+export function PricingRoute() {
+  return null;
+}

@@ -1,0 +1,3 @@
+export function ProxiesRoute() {
+  return null;
+}

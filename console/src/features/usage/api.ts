@@ -1,0 +1,63 @@
+import { infiniteQueryOptions, keepPreviousData, queryOptions } from '@tanstack/react-query';
+
+import { answered, api } from '@/api/client';
+
+import type { Asked } from './filters';
+
+export type SeriesBy = 'provider' | 'model';
+
+/** As long as a range still grows; quietly, because what was shown stays until then. */
+const refreshed = (isCurrent: boolean) => ({
+  refetchInterval: isCurrent ? 5_000 : (false as const),
+  placeholderData: keepPreviousData,
+});
+
+export const usageQuery = ({ query, isCurrent }: Asked) =>
+  queryOptions({
+    queryKey: ['usage', query],
+    queryFn: ({ signal }) => answered(api.GET('/admin/usage', { params: { query }, signal })),
+    ...refreshed(isCurrent),
+  });
+
+export const usageSeriesQuery = ({ query, isCurrent }: Asked, series_by: SeriesBy) =>
+  queryOptions({
+    queryKey: ['usage', 'series', series_by, query],
+    queryFn: ({ signal }) =>
+      answered(
+        api.GET('/admin/usage/series', {
+          params: { query: { ...query, series_by, limit: 7 } },
+          signal,
+        }),
+      ),
+    ...refreshed(isCurrent),
+  });
+
+export const topUsersQuery = ({ query, isCurrent }: Asked) =>
+  queryOptions({
+    queryKey: ['usage', 'top-users', query],
+    queryFn: ({ signal }) =>
+      answered(
+        api.GET('/admin/usage/top-users', {
+          params: { query: { ...query, order_by: 'cost', limit: 8 } },
+          signal,
+        }),
+      ),
+    ...refreshed(isCurrent),
+  });
+
+const REQUESTS_PAGE = 20;
+
+export const requestsQuery = ({ query: { bucket_type: _, ...query }, isCurrent }: Asked) =>
+  infiniteQueryOptions({
+    queryKey: ['usage', 'requests', query],
+    queryFn: ({ pageParam: cursor, signal }) =>
+      answered(
+        api.GET('/admin/usage/requests', {
+          params: { query: { ...query, limit: REQUESTS_PAGE, ...(cursor && { cursor }) } },
+          signal,
+        }),
+      ),
+    initialPageParam: '',
+    getNextPageParam: ({ next_cursor }) => next_cursor,
+    ...refreshed(isCurrent),
+  });
