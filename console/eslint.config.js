@@ -34,8 +34,13 @@ export default defineConfig(
     rules: {
       'no-console': 'error',
       '@typescript-eslint/no-empty-function': 'off',
+      // Our access keys are no keys of a keyboard.
+      'jsx-a11y/no-access-key': 'off',
       '@typescript-eslint/consistent-type-imports': 'error',
-      '@typescript-eslint/no-unused-vars': ['error', { ignoreRestSiblings: true, varsIgnorePattern: '^_' }],
+      '@typescript-eslint/no-unused-vars': [
+        'error',
+        { ignoreRestSiblings: true, varsIgnorePattern: '^_' },
+      ],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
     },
   },
@@ -43,14 +48,21 @@ export default defineConfig(
   below('formats', '@/app/**', '@/features/**', '@/components/**'),
   below('api', '@/app/**', '@/features/**', '@/components/**'),
   ...features.map((feature) => below(`features/${feature}`, '@/app/**', ...others(feature))),
-  { files: ['*.config.*', 'scripts/**', 'public/**'], extends: [tseslint.configs.disableTypeChecked] },
+  {
+    files: ['*.config.*', 'scripts/**', 'public/**'],
+    extends: [tseslint.configs.disableTypeChecked],
+  },
   {
     files: ['scripts/**'],
-    languageOptions: { globals: { process: 'readonly', console: 'readonly', Buffer: 'readonly', URL: 'readonly' } },
+    languageOptions: {
+      globals: { process: 'readonly', console: 'readonly', Buffer: 'readonly', URL: 'readonly' },
+    },
     rules: { 'no-console': 'off' },
   },
   {
     files: ['public/**'],
-    languageOptions: { globals: { localStorage: 'readonly', matchMedia: 'readonly', document: 'readonly' } },
+    languageOptions: {
+      globals: { localStorage: 'readonly', matchMedia: 'readonly', document: 'readonly' },
+    },
   },
 );

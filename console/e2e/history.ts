@@ -58,7 +58,12 @@ function developers(next: () => number): Developer[] {
 }
 
 /** Creates users and keys, and puts their past where proxies would have put it. */
-export async function makeHistory(admin: Admin, control: string, databaseUrl: string, now = new Date()) {
+export async function makeHistory(
+  admin: Admin,
+  control: string,
+  databaseUrl: string,
+  now = new Date(),
+) {
   const next = random(7);
   const lines: string[] = [];
   for (const developer of developers(next)) {
@@ -104,7 +109,9 @@ function work(developer: Developer, key: Key, now: Date, daysAgo: number, next: 
     // Busiest around noon.
     const hour = 2 + (next() + next() + next()) * 6;
     return line(developer, key, midnight + hour * 3_600_000, next);
-  }).filter(({ at }) => at < now.getTime()).map(({ text }) => text);
+  })
+    .filter(({ at }) => at < now.getTime())
+    .map(({ text }) => text);
 }
 
 function line({ onBedrock }: Developer, key: Key, at: number, next: () => number) {

@@ -13,11 +13,22 @@ const follow = (name) => {
   files.add(file);
   imports.forEach(follow);
 };
-const NEEDED = ['index.html', 'src/messages/en.ts', 'src/app/routes/dashboard.tsx', 'src/components/chart/time-chart.tsx'];
+const NEEDED = [
+  'index.html',
+  'src/messages/en.ts',
+  'src/app/routes/dashboard.tsx',
+  'src/components/chart/time-chart.tsx',
+];
 NEEDED.forEach(follow);
 
-const sizes = [...files].map((file) => [brotliCompressSync(readFileSync(new URL(file, dist))).length, file]);
+const sizes = [...files].map((file) => [
+  brotliCompressSync(readFileSync(new URL(file, dist))).length,
+  file,
+]);
 const total = sizes.reduce((sum, [size]) => sum + size, 0);
-for (const [size, file] of sizes.sort(([a], [b]) => b - a)) console.log(`${String(size).padStart(8)}  ${file}`);
-console.log(`${String(total).padStart(8)}  of ${LIMIT_BYTES} bytes of compressed JavaScript for the dashboard`);
+for (const [size, file] of sizes.sort(([a], [b]) => b - a))
+  console.log(`${String(size).padStart(8)}  ${file}`);
+console.log(
+  `${String(total).padStart(8)}  of ${LIMIT_BYTES} bytes of compressed JavaScript for the dashboard`,
+);
 if (total > LIMIT_BYTES) process.exit(1);

@@ -90,6 +90,8 @@ export function formatsIn(language: string, zone: string) {
       return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, '0')}:${rest}`;
     },
     milliseconds: (value: number) =>
-      value < 1000 ? `${counts.format(value)} ms` : `${number({ maximumFractionDigits: 1 }).format(value / 1000)} s`,
+      value < 1000
+        ? `${counts.format(value)} ms`
+        : `${number({ maximumFractionDigits: 1 }).format(value / 1000)} s`,
   };
 }

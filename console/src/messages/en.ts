@@ -84,34 +84,44 @@ export const en = {
   problems: {
     unreachable: 'Control does not answer. Check your connection and that control is running.',
     invalid_body: 'Something in the form is not what is expected.',
-    invalid_query: 'Something in the address of this page is not what is expected. Clear the filters.',
+    invalid_query:
+      'Something in the address of this page is not what is expected. Clear the filters.',
     too_many_buckets: 'The range is too long for such short steps. Choose a shorter range.',
     range_too_long: 'The range may be 31 days long at most. Choose a shorter one.',
-    invalid_path: 'The address of this page is not complete. Go back to the list and open it again.',
+    invalid_path:
+      'The address of this page is not complete. Go back to the list and open it again.',
     wrong_credentials: 'Name or password is wrong.',
     not_signed_in: 'Your session has ended. Sign in again.',
-    cross_site_request: 'The browser did not say that this came from the console. Load the page again.',
-    route_not_found: 'Control does not know this request. Load the page again; it may have been updated.',
+    cross_site_request:
+      'The browser did not say that this came from the console. Load the page again.',
+    route_not_found:
+      'Control does not know this request. Load the page again; it may have been updated.',
     user_not_found: 'There is no such user; somebody may have deleted it.',
     access_key_not_found: 'There is no such access key; somebody may have deleted it.',
     bedrock_key_not_found: 'The access key has no credential for Bedrock.',
     model_mapping_not_found: 'There is no such mapping; somebody may have deleted it.',
     model_capability_not_found: 'There is no such capability; it may have expired.',
-    method_not_allowed: 'Control does not know this request. Load the page again; it may have been updated.',
+    method_not_allowed:
+      'Control does not know this request. Load the page again; it may have been updated.',
     body_too_slow: 'The connection is too slow. Try again.',
     user_not_active: 'The user is not active. Reactivate it first.',
     user_already_active: 'The user is active already.',
     access_key_already_revoked: 'The access key is revoked already.',
     access_key_not_active: 'Only an active access key can be rotated. Issue a new one.',
-    no_access_keys: 'The user has no working access key. Issue one and register a credential first.',
-    missing_bedrock_keys: 'Not every working access key has a credential for Bedrock. Register them first.',
+    no_access_keys:
+      'The user has no working access key. Issue one and register a credential first.',
+    missing_bedrock_keys:
+      'Not every working access key has a credential for Bedrock. Register them first.',
     model_mapping_exists: 'There is a mapping for this model already. Change that one.',
     too_many_model_mappings: 'There are 1000 mappings. Delete some first.',
     body_too_large: 'What you entered is too long.',
     invalid_pricing: 'The price list cannot be read; the list of before stays in force.',
-    bedrock_key_refused: 'Bedrock does not accept this credential. Check that it is complete and not expired.',
-    bedrock_region_wrong: 'Bedrock is not in this region, or the credential is not for it. Check the region.',
-    bedrock_model_not_enabled: 'The account cannot use the model in this region. Enable model access in AWS.',
+    bedrock_key_refused:
+      'Bedrock does not accept this credential. Check that it is complete and not expired.',
+    bedrock_region_wrong:
+      'Bedrock is not in this region, or the credential is not for it. Check the region.',
+    bedrock_model_not_enabled:
+      'The account cannot use the model in this region. Enable model access in AWS.',
     bedrock_request_refused: 'Bedrock refused the request with which the credential was tested.',
     bedrock_unreachable: 'Bedrock did not answer. Try again, or register without testing.',
     too_many_attempts: 'Too many failed attempts.',
@@ -446,10 +456,12 @@ export const en = {
     shellText: 'Paste into a terminal, or into ~/.zshrc or ~/.bashrc to keep it.',
     settingsText: 'Merge into ~/.claude/settings.json.',
     statusScript: 'Save as ~/.claude/status-line and make it executable (chmod +x).',
-    statusSettings: 'Then merge into ~/.claude/settings.json. It shows who answers and how the budget stands.',
+    statusSettings:
+      'Then merge into ~/.claude/settings.json. It shows who answers and how the budget stands.',
     githubSecret: 'Store the base URL as a secret of the repository:',
     githubWorkflow: 'Use it in .github/workflows/claude.yml:',
-    githubPlan: 'CLAUDE_CODE_OAUTH_TOKEN is what “claude setup-token” prints for the account that the workflow uses.',
+    githubPlan:
+      'CLAUDE_CODE_OAUTH_TOKEN is what “claude setup-token” prints for the account that the workflow uses.',
     copyOf: (what: string) => `Copy: ${what}`,
   },
 
@@ -511,7 +523,7 @@ export const en = {
     bedrockModel: 'Answered by',
     bedrockModelHint: 'A model id, an inference profile or an ARN.',
     bedrockApi: 'API',
-    bedrockApiDefault: 'as the proxies are set',
+    bedrockApiDefault: 'default',
     description: 'Description',
     isActive: 'Active',
     inactive: 'Inactive',
@@ -564,6 +576,7 @@ export const en = {
     cacheWrite5m: 'Cache write 5 min',
     cacheWrite1h: 'Cache write 1 h',
     since: 'In force from',
+    always: 'always',
     source: 'Source',
     sources: { built_in: 'built in', operator: 'your own' },
     longContext: (threshold: string) => `prompts over ${threshold} tokens`,

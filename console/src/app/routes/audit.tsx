@@ -1,3 +1,3 @@
-export function AuditRoute() {
-  return null;
-}
+import { Audit } from '@/features/audit/audit';
+
+export const AuditRoute = Audit;

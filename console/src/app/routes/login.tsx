@@ -42,9 +42,7 @@ export function LoginRoute() {
           <h1 id="title" className="mb-4 text-lg font-semibold">
             {says.title}
           </h1>
-          {wasElsewhere && (
-            <p className="mb-4 rounded-md bg-accent-soft px-3 py-2">{says.ended}</p>
-          )}
+          {wasElsewhere && <p className="mb-4 rounded-md bg-accent-soft px-3 py-2">{says.ended}</p>}
           <LoginForm />
         </section>
         <div className="mt-4 flex items-center justify-between">

@@ -1,3 +1,3 @@
-export function PricingRoute() {
-  return null;
-}
+import { Pricing } from '@/features/pricing/pricing';
+
+export const PricingRoute = Pricing;

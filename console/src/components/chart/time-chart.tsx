@@ -115,7 +115,13 @@ export function TimeChart(props: TimeChartProps) {
               ))}
             </AreaChart>
           ) : (
-            <BarChart data={data} margin={MARGIN} title={title} barCategoryGap="18%" maxBarSize={36}>
+            <BarChart
+              data={data}
+              margin={MARGIN}
+              title={title}
+              barCategoryGap="18%"
+              maxBarSize={36}
+            >
               {common}
               {keys.map((key, index) => (
                 <Bar
@@ -124,7 +130,12 @@ export function TimeChart(props: TimeChartProps) {
                   stackId="all"
                   fill={`url(#${texture(index)})`}
                   isAnimationActive={false}
-                  shape={(bar: BarShape) => <BarPart {...bar} isRunning={bar.index === points.length - 1 && Boolean(last?.isRunning)} />}
+                  shape={(bar: BarShape) => (
+                    <BarPart
+                      {...bar}
+                      isRunning={bar.index === points.length - 1 && Boolean(last?.isRunning)}
+                    />
+                  )}
                 />
               ))}
             </BarChart>

@@ -17,7 +17,11 @@ const input = {
   series: [{ key: 'plan', amounts: [{ start: day(20), value: 3 }] }],
 } as const;
 
-const shown = timeline({ ...input, total: [...input.total], series: [...input.series].map((it) => ({ ...it, amounts: [...it.amounts] })) });
+const shown = timeline({
+  ...input,
+  total: [...input.total],
+  series: [...input.series].map((it) => ({ ...it, amounts: [...it.amounts] })),
+});
 
 test('what was not used is zero, and what is in no series is other', () => {
   expect(shown.keys).toEqual(['plan', OTHER]);

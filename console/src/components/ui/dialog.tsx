@@ -56,9 +56,7 @@ export function Dialog({
               </Radix.Close>
             )}
           </header>
-          {text && (
-            <Radix.Description className="px-5 pt-1 text-muted">{text}</Radix.Description>
-          )}
+          {text && <Radix.Description className="px-5 pt-1 text-muted">{text}</Radix.Description>}
           <div className="min-h-0 overflow-y-auto px-5 pt-4 pb-5">{children}</div>
         </Radix.Content>
       </Radix.Portal>

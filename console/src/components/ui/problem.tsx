@@ -14,7 +14,8 @@ export function explain(error: unknown, messages: Messages): string {
   if (!(error instanceof ApiError)) return messages.problems.unreachable;
   const sentences: string[] = [messages.problems[error.code] ?? error.message];
   if (SPEAKS_FOR_ITSELF.has(error.code)) sentences.push(error.message);
-  if (error.retryAfterSeconds) sentences.push(messages.problem.waitSeconds(error.retryAfterSeconds));
+  if (error.retryAfterSeconds)
+    sentences.push(messages.problem.waitSeconds(error.retryAfterSeconds));
   return sentences.join(' ');
 }
 

@@ -13,8 +13,13 @@ interface TableProps {
 /** A table that scrolls sideways when there is no room, also by keyboard. */
 export function Table({ label, head, children, className }: TableProps) {
   return (
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- who scrolls by keyboard must be able to get there
-    <div role="region" aria-label={label} tabIndex={0} className={clsx('relative overflow-x-auto', className)}>
+    <div
+      role="region"
+      aria-label={label}
+      // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- who scrolls by keyboard must get there
+      tabIndex={0}
+      className={clsx('relative overflow-x-auto', className)}
+    >
       <table className="w-full border-collapse text-left">
         <thead className="border-b border-line text-xs text-muted">
           <tr>{head}</tr>
@@ -41,7 +46,9 @@ export function HeadCell({ numeric, sort, className, children, ...props }: HeadC
   return (
     <th
       scope="col"
-      aria-sort={sort?.direction ? (sort.direction === 'asc' ? 'ascending' : 'descending') : undefined}
+      aria-sort={
+        sort?.direction ? (sort.direction === 'asc' ? 'ascending' : 'descending') : undefined
+      }
       className={clsx(
         'px-2 py-2 font-medium whitespace-nowrap first:max-md:sticky first:max-md:left-0 first:max-md:z-1 first:max-md:bg-surface',
         EDGES,
@@ -59,7 +66,10 @@ export function HeadCell({ numeric, sort, className, children, ...props }: HeadC
           {children}
           <Arrow
             aria-hidden
-            className={clsx('size-3', sort.direction ? 'text-ink' : 'opacity-0 group-hover:opacity-60')}
+            className={clsx(
+              'size-3',
+              sort.direction ? 'text-ink' : 'opacity-0 group-hover:opacity-60',
+            )}
           />
         </button>
       ) : (
@@ -69,7 +79,11 @@ export function HeadCell({ numeric, sort, className, children, ...props }: HeadC
   );
 }
 
-export function Cell({ numeric, className, ...props }: ComponentProps<'td'> & { numeric?: boolean }) {
+export function Cell({
+  numeric,
+  className,
+  ...props
+}: ComponentProps<'td'> & { numeric?: boolean }) {
   return (
     <td
       className={clsx(

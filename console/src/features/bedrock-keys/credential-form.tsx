@@ -18,7 +18,12 @@ interface CredentialFormProps {
   onDone: () => void;
 }
 
-const SECRET = { type: 'password', autoComplete: 'off', spellCheck: false, required: true } as const;
+const SECRET = {
+  type: 'password',
+  autoComplete: 'off',
+  spellCheck: false,
+  required: true,
+} as const;
 
 /** Takes a credential, tests it when asked to, and registers it. */
 export function CredentialForm({ access_key_id, isReplacing, onDone }: CredentialFormProps) {

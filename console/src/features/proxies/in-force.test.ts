@@ -4,8 +4,11 @@ import type { Proxy, ProxyList } from '@/api/schema';
 
 import { inForce } from './in-force';
 
-const proxy = (is_connected: boolean, applied_epoch: string | null, applied_revision: number | null) =>
-  ({ is_connected, applied_epoch, applied_revision }) as Proxy;
+const proxy = (
+  is_connected: boolean,
+  applied_epoch: string | null,
+  applied_revision: number | null,
+) => ({ is_connected, applied_epoch, applied_revision }) as Proxy;
 
 const list = (...items: Proxy[]) => ({ head: { epoch: 'e', revision: 9 }, items }) as ProxyList;
 

@@ -15,7 +15,11 @@ test('a user needs a working key', () => {
 });
 
 test('every working key needs a credential, unless proxies have a role', () => {
-  const keys = [key({}), key({ has_bedrock_key: false }), key({ status: 'revoked', has_bedrock_key: false })];
+  const keys = [
+    key({}),
+    key({ has_bedrock_key: false }),
+    key({ status: 'revoked', has_bedrock_key: false }),
+  ];
   expect(obstacle(keys, false, now)).toEqual({ kind: 'no_credential', missing: 1, working: 2 });
   expect(obstacle(keys, true, now)).toBeNull();
   expect(obstacle([key({})], false, now)).toBeNull();

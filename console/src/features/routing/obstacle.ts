@@ -1,6 +1,7 @@
 import type { AccessKeyWithCircuit } from '@/api/schema';
 
-export type Obstacle = { kind: 'no_keys' } | { kind: 'no_credential'; missing: number; working: number };
+export type Obstacle =
+  { kind: 'no_keys' } | { kind: 'no_credential'; missing: number; working: number };
 
 /** Why a user cannot be routed to Bedrock only, as control would refuse it; null when it can. */
 export function obstacle(

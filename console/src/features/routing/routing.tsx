@@ -64,7 +64,10 @@ export function Routing({ user, keys }: RoutingProps) {
 }
 
 /** Why a strategy cannot be chosen; null when it can. */
-function useReason(user: User, keys: AccessKeyWithCircuit[]): Record<RoutingStrategy, string | null> {
+function useReason(
+  user: User,
+  keys: AccessKeyWithCircuit[],
+): Record<RoutingStrategy, string | null> {
   const { routing: says } = useMessages();
   const { bedrock_use_role } = useSettings();
   const now = useNow();

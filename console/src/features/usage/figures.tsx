@@ -71,7 +71,9 @@ function Figure({ name, value, note }: { name: string; value: string; note: stri
   return (
     <div className="min-w-0 rounded-xl border border-line bg-surface px-4 py-3 shadow-card">
       <dt className="text-xs font-medium text-muted">{name}</dt>
-      <dd className="mt-1 text-xl font-semibold tracking-tight tabular-nums xs:text-2xl">{value}</dd>
+      <dd className="mt-1 text-xl font-semibold tracking-tight tabular-nums xs:text-2xl">
+        {value}
+      </dd>
       <dd className="mt-0.5 text-xs text-muted">{note}</dd>
     </div>
   );

@@ -43,7 +43,9 @@ export function FilterBar({ filters, models, onChange, children }: FilterBarProp
       <Field label={says.provider} className="w-[calc(50%-0.375rem)] sm:w-40">
         <Select
           value={provider ?? ''}
-          onChange={({ target }) => onChange({ provider: (target.value || null) as Provider | null })}
+          onChange={({ target }) =>
+            onChange({ provider: (target.value || null) as Provider | null })
+          }
         >
           <option value="">{says.allProviders}</option>
           {Object.entries(providers).map(([value, name]) => (
@@ -77,7 +79,11 @@ export function RangeChoice({ filters, onChange }: Pick<FilterBarProps, 'filters
   const choose = (chosen: Range) =>
     onChange(
       chosen === 'custom'
-        ? { range: chosen, from: filters.from ?? dayOf(new Date(), zone, -13), to: filters.to ?? today }
+        ? {
+            range: chosen,
+            from: filters.from ?? dayOf(new Date(), zone, -13),
+            to: filters.to ?? today,
+          }
         : { range: chosen, from: null, to: null },
     );
   return (
@@ -90,8 +96,18 @@ export function RangeChoice({ filters, onChange }: Pick<FilterBarProps, 'filters
       />
       {range === 'custom' && (
         <>
-          <DayField label={says.from} value={filters.from} max={today} onChange={(from) => onChange({ from })} />
-          <DayField label={says.to} value={filters.to} max={today} onChange={(to) => onChange({ to })} />
+          <DayField
+            label={says.from}
+            value={filters.from}
+            max={today}
+            onChange={(from) => onChange({ from })}
+          />
+          <DayField
+            label={says.to}
+            value={filters.to}
+            max={today}
+            onChange={(to) => onChange({ to })}
+          />
         </>
       )}
     </div>

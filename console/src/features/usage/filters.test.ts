@@ -44,12 +44,18 @@ describe('ranges are whole buckets of the zone', () => {
 });
 
 test('filters are passed on, a key only together with its user', () => {
-  expect(ask('model=m&provider=plan&access_key_id=k').query).toMatchObject({ model: 'm', provider: 'plan' });
+  expect(ask('model=m&provider=plan&access_key_id=k').query).toMatchObject({
+    model: 'm',
+    provider: 'plan',
+  });
   expect(ask('access_key_id=k').query).not.toHaveProperty('access_key_id');
   expect(ask('provider=else').query).not.toHaveProperty('provider');
 });
 
 test('a change leaves the rest of the address alone', () => {
-  const search = withFilters(new URLSearchParams('by=model&user_id=u'), { user_id: null, model: 'm' });
+  const search = withFilters(new URLSearchParams('by=model&user_id=u'), {
+    user_id: null,
+    model: 'm',
+  });
   expect(search.toString()).toBe('by=model&model=m');
 });

@@ -80,7 +80,10 @@ export function OverTime({ measure, report, series, by, isCumulative, className 
     const number = { format: (value: string | number) => shownAs(Number(value)) };
     return {
       columns: [
-        { name: chart.time, format: (at) => time(new Date(at)) + (isRunning(at) ? ` (${chart.running})` : '') },
+        {
+          name: chart.time,
+          format: (at) => time(new Date(at)) + (isRunning(at) ? ` (${chart.running})` : ''),
+        },
         ...keys.map((key) => ({ name: name(key), ...number })),
         { name: chart.total, ...number },
       ],

@@ -27,7 +27,11 @@ export function Requests({ asked }: { asked: Asked }) {
       flush
       title={says.title}
       aside={
-        <a href={exportUrl(asked)} download className={buttonLook({ variant: 'quiet', size: 'small' })}>
+        <a
+          href={exportUrl(asked)}
+          download
+          className={buttonLook({ variant: 'quiet', size: 'small' })}
+        >
           <Download aria-hidden />
           {says.export}
         </a>
@@ -89,7 +93,10 @@ function RequestRow({ request }: { request: Usage }) {
     request.cache_read_tokens + request.cache_write_5m_tokens + request.cache_write_1h_tokens;
   return (
     <tr>
-      <RowHead className="whitespace-nowrap tabular-nums" title={formats.exactTime(request.started_at)}>
+      <RowHead
+        className="whitespace-nowrap tabular-nums"
+        title={formats.exactTime(request.started_at)}
+      >
         {formats.dateTime(request.started_at)}
       </RowHead>
       <Cell className="max-w-48 truncate">
@@ -101,7 +108,9 @@ function RequestRow({ request }: { request: Usage }) {
           state.none
         )}
       </Cell>
-      <Cell className="whitespace-nowrap">{labels.model(request.pricing_model_id || request.model)}</Cell>
+      <Cell className="whitespace-nowrap">
+        {labels.model(request.pricing_model_id || request.model)}
+      </Cell>
       <Cell className="whitespace-nowrap">
         {labels.provider(request.provider ?? 'none')}{' '}
         {request.is_fallback && <Badge tone="accent">{says.fallback}</Badge>}

@@ -31,7 +31,11 @@ export function DeactivateUser({ user, onClose }: EndUserProps) {
   );
 }
 
-export function DeleteUser({ user, onClose, onDeleted }: EndUserProps & { onDeleted?: () => void }) {
+export function DeleteUser({
+  user,
+  onClose,
+  onDeleted,
+}: EndUserProps & { onDeleted?: () => void }) {
   const { users: says, actions } = useMessages();
   const notify = useNotify();
   const remove = useDeleteUser(user.id);

@@ -5,7 +5,12 @@ import { readListSearch, sortedBy, usersQueryOf, withListSearch } from './list-s
 const read = (search: string) => readListSearch(new URLSearchParams(search));
 
 test('an address without anything is the first page, newest first', () => {
-  expect(usersQueryOf(read(''))).toEqual({ sort: 'created_at', order: 'desc', offset: 0, limit: 50 });
+  expect(usersQueryOf(read(''))).toEqual({
+    sort: 'created_at',
+    order: 'desc',
+    offset: 0,
+    limit: 50,
+  });
 });
 
 test('nonsense is as nothing', () => {
@@ -14,7 +19,9 @@ test('nonsense is as nothing', () => {
 
 test('pages are counted from one', () => {
   expect(read('page=3').offset).toBe(100);
-  expect(withListSearch(new URLSearchParams('search=a'), { offset: 100 }).toString()).toBe('search=a&page=3');
+  expect(withListSearch(new URLSearchParams('search=a'), { offset: 100 }).toString()).toBe(
+    'search=a&page=3',
+  );
 });
 
 test('another search leads to the first page', () => {

@@ -98,7 +98,13 @@ function UserForm(props: UserFormProps) {
     <Dialog title={title} text={text} onClose={onClose}>
       <form onSubmit={send} className="space-y-4">
         <Field label={says.name}>
-          <Input name="name" defaultValue={user?.name} required maxLength={255} autoComplete="off" />
+          <Input
+            name="name"
+            defaultValue={user?.name}
+            required
+            maxLength={255}
+            autoComplete="off"
+          />
         </Field>
         <Field label={says.description} hint={says.descriptionHint}>
           <TextArea name="description" defaultValue={user?.description ?? ''} maxLength={2000} />

@@ -64,10 +64,10 @@ function UserRow({ user }: { user: User }) {
         )}
       </RowHead>
       <Cell className="whitespace-nowrap">
-        <Badge tone={user.status === 'active' ? 'good' : 'neutral'}>{userStatus[user.status]}</Badge>{' '}
-        {user.routing_strategy === 'bedrock_only' && (
-          <Badge>{routing.strategy.bedrock_only}</Badge>
-        )}
+        <Badge tone={user.status === 'active' ? 'good' : 'neutral'}>
+          {userStatus[user.status]}
+        </Badge>{' '}
+        {user.routing_strategy === 'bedrock_only' && <Badge>{routing.strategy.bedrock_only}</Badge>}
       </Cell>
       <Cell>
         <Budget user={user} />

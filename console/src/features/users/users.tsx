@@ -75,11 +75,7 @@ export function Users() {
   }
 
   return (
-    <Page
-      title={says.title}
-      text={page && says.count(formats.count(page.total))}
-      aside={create}
-    >
+    <Page title={says.title} text={page && says.count(formats.count(page.total))} aside={create}>
       <div className="flex flex-wrap items-center gap-2">
         <SearchField label={says.search} value={search.search} onSearch={onType} />
         <StatusFilter value={search.status} onChange={(status) => onSearch({ status })} />
