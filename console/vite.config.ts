@@ -20,7 +20,7 @@ export default defineConfig({
   preview: { proxy: { '/admin': control, '/api': control } },
   build: { target: 'es2023', assetsInlineLimit: 0, manifest: true },
   test: {
-    environment: 'jsdom',
+    environment: 'node',
     include: ['src/**/*.test.{ts,tsx}'],
     setupFiles: ['src/vitest-setup.ts'],
     restoreMocks: true,

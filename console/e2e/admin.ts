@@ -1,9 +1,16 @@
 /** The admin API, as tests use it to prepare what they look at. */
 
+interface Cookie {
+  name: string;
+  value: string;
+  url: string;
+}
+
 export class Admin {
   private constructor(
     private readonly url: string,
-    private readonly cookie: string,
+    /** The session, for a browser. */
+    readonly cookie: Cookie,
   ) {}
 
   static async signIn(url: string, username: string, password: string): Promise<Admin> {
@@ -12,16 +19,16 @@ export class Admin {
       method: 'POST',
       headers: { authorization, 'x-requested-with': 'console' },
     });
-    const cookie = response.headers.get('set-cookie')?.split(';')[0];
-    if (!cookie) throw new Error(`Signing in was answered ${response.status}.`);
-    return new Admin(url, cookie);
+    const [, name, value] = /^([^=]+)=([^;]+)/.exec(response.headers.get('set-cookie') ?? '') ?? [];
+    if (!name || !value) throw new Error(`Signing in was answered ${response.status}.`);
+    return new Admin(url, { name, value, url });
   }
 
   async send<Answer>(method: string, path: string, body?: object): Promise<Answer> {
     const response = await fetch(this.url + path, {
       method,
       headers: {
-        cookie: this.cookie,
+        cookie: `${this.cookie.name}=${this.cookie.value}`,
         'x-requested-with': 'console',
         'content-type': 'application/json',
       },

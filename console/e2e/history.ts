@@ -85,7 +85,7 @@ async function hire(admin: Admin, developer: Developer): Promise<Key> {
     name: name.includes(' ') ? 'laptop' : null,
   });
   await admin.send('POST', `/admin/access-keys/${key.id}/bedrock-key`, {
-    bedrock_api_key: 'bedrock-api-key-demo',
+    bedrock_api_key: 'bedrock-api-key-of-the-simulator',
     region: 'ap-northeast-2',
   });
   if (monthly_budget_usd) {

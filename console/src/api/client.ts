@@ -2,6 +2,7 @@
 
 import createClient from 'openapi-fetch';
 
+import { announce } from './config-revision';
 import type { Code, ErrorBody, paths } from './schema';
 
 /** A refusal of control, or `unreachable` when there was no answer of control's. */
@@ -21,6 +22,13 @@ export class ApiError extends Error {
 const SAME_SITE = { 'x-requested-with': 'console' };
 
 export const api = createClient<paths>({ baseUrl: location.origin, headers: SAME_SITE });
+
+api.use({
+  onResponse({ response }) {
+    const revision = Number(response.headers.get('x-config-revision'));
+    if (revision > 0) announce(revision);
+  },
+});
 
 /** The data of an answer; a refusal is thrown. */
 export async function answered<Data>(

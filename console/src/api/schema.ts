@@ -22,7 +22,7 @@ export interface paths {
         delete: operations["revoke_access_key"];
         options?: never;
         head?: never;
-        patch?: never;
+        patch: operations["change_access_key"];
         trace?: never;
     };
     "/admin/access-keys/{access_key_id}/bedrock-key": {
@@ -723,6 +723,8 @@ export interface components {
             status: components["schemas"]["AccessKeyStatus"];
             /** Format: uuid */
             user_id: string;
+            bedrock_region: string | null;
+            model: string | null;
         };
         /** @description An access key whose circuit is not closed everywhere. */
         AccessKeyCircuit: components["schemas"]["WorstCircuit"] & {
@@ -771,6 +773,8 @@ export interface components {
              *     change it.
              */
             registered_at: string;
+            /** Format: date-time */
+            verified_at: string | null;
         };
         /** @description All that can be known of a credential. */
         BedrockKeyDetails: components["schemas"]["BedrockKey"] & {
@@ -892,7 +896,7 @@ export interface components {
          * @description What went wrong, for programs. Codes stay; messages may change.
          * @enum {string}
          */
-        Code: "invalid_body" | "invalid_query" | "too_many_buckets" | "range_too_long" | "invalid_path" | "wrong_credentials" | "not_signed_in" | "route_not_found" | "user_not_found" | "access_key_not_found" | "bedrock_key_not_found" | "model_mapping_not_found" | "model_capability_not_found" | "method_not_allowed" | "body_too_slow" | "user_not_active" | "user_already_active" | "access_key_already_revoked" | "access_key_not_active" | "no_access_keys" | "missing_bedrock_keys" | "model_mapping_exists" | "too_many_model_mappings" | "body_too_large" | "invalid_pricing" | "bedrock_key_refused" | "bedrock_region_wrong" | "bedrock_model_not_enabled" | "bedrock_request_refused" | "bedrock_unreachable" | "too_many_attempts" | "internal" | "sealing_not_configured" | "kms_unavailable" | "logins_busy" | "starting" | "database_unavailable" | "cross_site_request";
+        Code: "invalid_body" | "invalid_query" | "too_many_buckets" | "range_too_long" | "invalid_path" | "wrong_credentials" | "not_signed_in" | "route_not_found" | "user_not_found" | "access_key_not_found" | "bedrock_key_not_found" | "model_mapping_not_found" | "model_capability_not_found" | "method_not_allowed" | "body_too_slow" | "user_not_active" | "user_already_active" | "access_key_already_revoked" | "access_key_not_active" | "no_access_keys" | "missing_bedrock_keys" | "model_mapping_exists" | "too_many_model_mappings" | "body_too_large" | "invalid_pricing" | "bedrock_key_refused" | "bedrock_region_wrong" | "bedrock_model_not_enabled" | "bedrock_request_refused" | "bedrock_unreachable" | "too_many_attempts" | "internal" | "sealing_not_configured" | "kms_unavailable" | "logins_busy" | "starting" | "database_unavailable" | "cross_site_request" | "session_expired";
         CreateModelMapping: {
             bedrock_api?: components["schemas"]["BedrockApi"] | null;
             /** @description A Bedrock model id, inference profile id or ARN. */
@@ -954,6 +958,8 @@ export interface components {
             expires_at?: string | null;
             /** @description What the key is for. */
             name?: string | null;
+            bedrock_region?: string | null;
+            model?: string | null;
         };
         /** @description A new key. */
         IssuedAccessKey: components["schemas"]["AccessKeyWithCircuit"] & {
@@ -1416,7 +1422,6 @@ export interface components {
             total_tokens: number;
             /** Format: uuid */
             user_id: string;
-            is_deleted: boolean;
         };
         TopUserBucket: {
             /**
@@ -1753,7 +1758,7 @@ export interface components {
             at: string;
             actor: string;
             address: string | null;
-            action: string;
+            action: components["schemas"]["AuditAction"];
             /** @enum {string} */
             object_kind: "user" | "access_key" | "bedrock_key" | "budget" | "model_mapping" | "model_capability" | "pricing" | "circuit" | "session";
             /** Format: uuid */
@@ -1767,11 +1772,21 @@ export interface components {
             after: {
                 [key: string]: unknown;
             } | null;
+            request_id: string | null;
         };
         AuditPage: {
             items: components["schemas"]["AuditEntry"][];
             next_cursor: string | null;
         };
+        ChangeAccessKey: {
+            name?: string | null;
+            /** Format: date-time */
+            expires_at?: string | null;
+            bedrock_region?: string | null;
+            model?: string | null;
+        };
+        /** @enum {string} */
+        AuditAction: "user.created" | "user.changed" | "user.routed" | "user.deactivated" | "user.reactivated" | "user.deleted" | "access_key.issued" | "access_key.changed" | "access_key.rotated" | "access_key.revoked" | "access_key.expired" | "bedrock_key.registered" | "bedrock_key.deleted" | "circuit.reset" | "budget.changed" | "model_mapping.created" | "model_mapping.changed" | "model_mapping.deleted" | "model_capability.deleted" | "model_capabilities.deleted" | "pricing.reloaded" | "session.begun" | "session.refused" | "session.ended";
     };
     responses: never;
     parameters: never;
@@ -1861,6 +1876,8 @@ export type VerifyBedrockKey = components['schemas']['VerifyBedrockKey'];
 export type VerifiedBedrockKey = components['schemas']['VerifiedBedrockKey'];
 export type AuditEntry = components['schemas']['AuditEntry'];
 export type AuditPage = components['schemas']['AuditPage'];
+export type ChangeAccessKey = components['schemas']['ChangeAccessKey'];
+export type AuditAction = components['schemas']['AuditAction'];
 export type $defs = Record<string, never>;
 export interface operations {
     revoke_access_key: {
@@ -1933,6 +1950,32 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_access_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                access_key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeAccessKey"];
+            };
+        };
+        responses: {
+            /** @description ok */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessKeyWithCircuit"];
                 };
             };
         };
@@ -3696,6 +3739,7 @@ export interface operations {
                 sort?: "name" | "created_at" | "last_seen_at" | "current_usage_usd" | "usage_percentage";
                 order?: "asc" | "desc";
                 offset?: number;
+                routing_strategy?: components["schemas"]["RoutingStrategy"];
             };
             header?: never;
             path?: never;

@@ -4,16 +4,19 @@ import { Link } from 'react-router';
 
 import { Button, buttonLook } from '@/components/ui/button';
 import { Empty } from '@/components/ui/empty';
+import { Page } from '@/components/ui/page';
 import { useMessages } from '@/messages/messages';
 
 export function NotFound() {
   const { state } = useMessages();
   return (
-    <Empty icon={Compass} title={state.notFoundTitle} text={state.notFoundText}>
-      <Link to="/dashboard" className={buttonLook()}>
-        {state.toDashboard}
-      </Link>
-    </Empty>
+    <Page title={state.notFoundTitle}>
+      <Empty icon={Compass} title={state.notFoundText}>
+        <Link to="/dashboard" className={buttonLook()}>
+          {state.toDashboard}
+        </Link>
+      </Empty>
+    </Page>
   );
 }
 

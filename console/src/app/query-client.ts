@@ -5,13 +5,6 @@ import { MutationCache, QueryCache, QueryClient } from '@tanstack/react-query';
 import { ApiError } from '@/api/client';
 import { sessionQuery } from '@/features/session/api';
 
-declare module '@tanstack/react-query' {
-  interface Register {
-    /** `reachesProxies`: a change that every proxy must know of. */
-    mutationMeta: { reachesProxies?: boolean };
-  }
-}
-
 export function createQueryClient(): QueryClient {
   const onError = (error: Error) => {
     if (error instanceof ApiError && error.status === 401) {

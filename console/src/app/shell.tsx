@@ -55,7 +55,7 @@ export function Shell() {
       >
         {nav.skip}
       </a>
-      <div className="sticky top-0 z-20 border-b border-line bg-canvas lg:flex lg:h-dvh lg:flex-col lg:border-b-0">
+      <header className="sticky top-0 z-20 border-b border-line bg-canvas lg:flex lg:h-dvh lg:flex-col lg:border-b-0">
         <div className="flex h-14 items-center justify-between px-4">
           <Link to="/dashboard" className="rounded-md">
             <Logo />
@@ -99,7 +99,7 @@ export function Shell() {
             <Account />
           </div>
         </div>
-      </div>
+      </header>
       <main
         id="main"
         ref={main}

@@ -44,6 +44,7 @@ function OneUser({ user }: { user: User }) {
               access_key_id={key.id}
               name={keyName(key)}
               isRegistered={key.has_bedrock_key}
+              region={key.bedrock_key?.region ?? key.bedrock_region ?? null}
               isBedrockOnly={user.routing_strategy === 'bedrock_only'}
               onClose={onClose}
             />

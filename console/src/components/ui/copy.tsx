@@ -29,13 +29,11 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
 /** Lines to copy. All of them can be seen and selected without the button, too. */
 export function CodeBlock({ code, label }: { code: string; label: string }) {
   return (
-    <div className="relative rounded-lg border border-line bg-sunken">
-      <pre className="px-3 pt-3 pb-11 font-mono text-xs leading-relaxed break-all whitespace-pre-wrap select-all">
+    <div className="flex items-start gap-2 rounded-lg border border-line bg-sunken p-2">
+      <pre className="min-w-0 flex-1 px-1 py-1 font-mono text-xs leading-relaxed break-all whitespace-pre-wrap select-all">
         {code}
       </pre>
-      <div className="absolute right-2 bottom-2">
-        <CopyButton text={code} label={label} />
-      </div>
+      <CopyButton text={code} label={label} />
     </div>
   );
 }

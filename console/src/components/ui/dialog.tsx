@@ -1,11 +1,19 @@
 import { clsx } from 'clsx';
 import { X } from 'lucide-react';
 import { Dialog as Radix } from 'radix-ui';
-import type { ReactNode } from 'react';
+import { useState, type ReactNode } from 'react';
 
 import { useMessages } from '@/messages/messages';
 
 import { Button } from './button';
+
+/** Who gets the focus back: what has it now, or the button of the menu that it is in. */
+function findOpener(): HTMLElement | null {
+  const active = document.activeElement;
+  const button = active?.closest('[role=menu]')?.getAttribute('aria-labelledby');
+  if (button) return document.getElementById(button);
+  return active instanceof HTMLElement ? active : null;
+}
 
 interface DialogProps {
   title: string;
@@ -30,6 +38,7 @@ export function Dialog({
   children,
 }: DialogProps) {
   const { actions } = useMessages();
+  const [opener] = useState(findOpener);
   const stay = (event: Event) => {
     if (!dismissible) event.preventDefault();
   };
@@ -40,6 +49,10 @@ export function Dialog({
         <Radix.Content
           onPointerDownOutside={stay}
           onEscapeKeyDown={stay}
+          onCloseAutoFocus={(event) => {
+            event.preventDefault();
+            opener?.focus();
+          }}
           {...(text ? {} : { 'aria-describedby': undefined })}
           className={clsx(
             'fixed inset-x-2 top-1/2 z-50 mx-auto flex max-h-[calc(100dvh-1rem)] -translate-y-1/2 flex-col rounded-xl border border-line bg-surface shadow-2xl outline-none',

@@ -1,8 +1,7 @@
 /** What has just been done, said at the edge of the page for a few seconds. */
 
 import { X } from 'lucide-react';
-import { Toast } from 'radix-ui';
-import { createContext, use, useCallback, useState, type ReactNode } from 'react';
+import { createContext, use, useCallback, useEffect, useState, type ReactNode } from 'react';
 
 import { useMessages } from '@/messages/messages';
 
@@ -13,37 +12,64 @@ interface Notice {
   text: string;
 }
 
+const SHOWN_MS = 6_000;
+
 const Context = createContext<(text: string) => void>(() => {});
 
 export const useNotify = () => use(Context);
 
 export function NoticesProvider({ children }: { children: ReactNode }) {
-  const { actions } = useMessages();
   const [notices, setNotices] = useState<Notice[]>([]);
   const notify = useCallback((text: string) => {
     setNotices((before) => [...before, { id: (before.at(-1)?.id ?? 0) + 1, text }]);
   }, []);
-  const remove = (id: number) => setNotices((before) => before.filter((it) => it.id !== id));
+  const remove = useCallback((id: number) => {
+    setNotices((before) => before.filter((it) => it.id !== id));
+  }, []);
   return (
     <Context value={notify}>
-      <Toast.Provider duration={6000}>
-        {children}
-        {notices.map(({ id, text }) => (
-          <Toast.Root
-            key={id}
-            onOpenChange={(open) => !open && remove(id)}
-            className="flex items-start justify-between gap-3 rounded-lg border border-line bg-surface py-2 pr-2 pl-4 shadow-lg"
-          >
-            <Toast.Description className="py-1">{text}</Toast.Description>
-            <Toast.Close asChild>
-              <Button variant="quiet" size="smallIcon" aria-label={actions.dismiss}>
-                <X />
-              </Button>
-            </Toast.Close>
-          </Toast.Root>
+      {children}
+      <div
+        role="status"
+        className="fixed right-4 bottom-4 z-60 flex w-88 max-w-[calc(100vw-2rem)] flex-col gap-2"
+      >
+        {notices.map((notice) => (
+          <OneNotice key={notice.id} notice={notice} onRemove={remove} />
         ))}
-        <Toast.Viewport className="fixed right-4 bottom-4 z-60 flex w-88 max-w-[calc(100vw-2rem)] flex-col gap-2 outline-none" />
-      </Toast.Provider>
+      </div>
     </Context>
+  );
+}
+
+interface OneNoticeProps {
+  notice: Notice;
+  onRemove: (id: number) => void;
+}
+
+/** Stays while somebody points at it. */
+function OneNotice({ notice: { id, text }, onRemove }: OneNoticeProps) {
+  const { actions } = useMessages();
+  const [isHeld, setHeld] = useState(false);
+  useEffect(() => {
+    if (isHeld) return;
+    const timer = setTimeout(() => onRemove(id), SHOWN_MS);
+    return () => clearTimeout(timer);
+  }, [id, isHeld, onRemove]);
+  return (
+    <div
+      onPointerEnter={() => setHeld(true)}
+      onPointerLeave={() => setHeld(false)}
+      className="flex items-start justify-between gap-3 rounded-lg border border-line bg-surface py-2 pr-2 pl-4 shadow-lg"
+    >
+      <p className="py-1">{text}</p>
+      <Button
+        variant="quiet"
+        size="smallIcon"
+        aria-label={actions.dismiss}
+        onClick={() => onRemove(id)}
+      >
+        <X />
+      </Button>
+    </div>
   );
 }

@@ -25,7 +25,7 @@ export function Segmented<Value extends string>(props: SegmentedProps<Value>) {
         <ToggleGroup.Item
           key={option.value}
           value={option.value}
-          className="h-7 rounded-sm px-2.5 text-xs font-medium whitespace-nowrap text-muted transition-colors hover:text-ink data-[state=on]:bg-surface data-[state=on]:text-ink data-[state=on]:shadow-sm"
+          className="h-7 rounded-sm px-2.5 text-xs font-medium whitespace-nowrap text-muted transition-colors hover:text-ink data-[state=on]:bg-raised data-[state=on]:text-ink data-[state=on]:shadow-sm"
         >
           {option.label}
         </ToggleGroup.Item>

@@ -14,7 +14,7 @@ interface TableProps {
 export function Table({ label, head, children, className }: TableProps) {
   return (
     <div
-      role="region"
+      role="group"
       aria-label={label}
       // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- who scrolls by keyboard must get there
       tabIndex={0}

@@ -25,11 +25,6 @@ type Asked =
   | { about: 'rotate' | 'revoke' | 'credential'; accessKey: AccessKeyWithCircuit }
   | { about: 'issue' };
 
-interface Issued {
-  issued: IssuedAccessKey;
-  model: string | null;
-}
-
 interface AccessKeysProps {
   user: User;
   keys: AccessKeyWithCircuit[];
@@ -42,15 +37,15 @@ interface AccessKeysProps {
 export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysProps) {
   const { keys: says } = useMessages();
   const [asked, ask] = useState<Asked | null>(null);
-  const [issued, show] = useState<Issued | null>(null);
+  const [issued, show] = useState<IssuedAccessKey | null>(null);
   const [showsRevoked, setShowsRevoked] = useState(false);
   const revoked = keys.filter(({ status }) => status === 'revoked').length;
   const shown = showsRevoked ? keys : keys.filter(({ status }) => status !== 'revoked');
   const isActive = user.status === 'active';
   const close = () => ask(null);
-  const reveal = (key: IssuedAccessKey, model: string | null = null) => {
+  const reveal = (key: IssuedAccessKey) => {
     close();
-    show({ issued: key, model });
+    show(key);
   };
 
   return (
@@ -112,7 +107,7 @@ export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysP
       {asked && dialog(asked)}
       {issued && (
         <IssuedKey
-          {...issued}
+          issued={issued}
           routing_strategy={user.routing_strategy}
           onClose={() => show(null)}
         />

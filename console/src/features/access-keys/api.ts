@@ -14,15 +14,12 @@ export const accessKeysQuery = (user_id: string) =>
     refetchInterval: 5_000,
   });
 
-const reachesProxies = { reachesProxies: true };
-
 export function useIssueAccessKey(user_id: string) {
   return useMutation({
     mutationFn: (body: IssueAccessKey) =>
       answered(
         api.POST('/admin/users/{user_id}/access-keys', { params: { path: { user_id } }, body }),
       ),
-    meta: reachesProxies,
   });
 }
 
@@ -35,7 +32,6 @@ export function useRotateAccessKey(access_key_id: string) {
           body: { grace_seconds },
         }),
       ),
-    meta: reachesProxies,
   });
 }
 
@@ -45,7 +41,6 @@ export function useRevokeAccessKey(access_key_id: string) {
       answered(
         api.DELETE('/admin/access-keys/{access_key_id}', { params: { path: { access_key_id } } }),
       ),
-    meta: reachesProxies,
   });
 }
 
@@ -57,6 +52,5 @@ export function useResetCircuit(access_key_id: string) {
           params: { path: { access_key_id } },
         }),
       ),
-    meta: reachesProxies,
   });
 }

@@ -5,7 +5,9 @@ import { Button } from '@/components/ui/button';
 import { Dialog, DialogActions } from '@/components/ui/dialog';
 import { Field, Input, Select } from '@/components/ui/field';
 import { ProblemNote } from '@/components/ui/problem';
+import { RegionInput } from '@/components/region-input';
 import { written } from '@/components/ui/written';
+import { useSettings } from '@/features/settings/api';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { dayOf } from '@/formats/zone';
@@ -18,13 +20,14 @@ interface IssueKeyProps {
   user: User;
   /** Models that Claude Code can be told to use. */
   models: string[];
-  onIssued: (issued: IssuedAccessKey, model: string | null) => void;
+  onIssued: (issued: IssuedAccessKey) => void;
   onClose: () => void;
 }
 
 export function IssueKey({ user, models, onIssued, onClose }: IssueKeyProps) {
   const { keys: says, actions } = useMessages();
   const { zone } = useFormats();
+  const { bedrock_region } = useSettings();
   const now = useNow();
   const issue = useIssueAccessKey(user.id);
   const [expiry, setExpiry] = useState<Expiry>('never');
@@ -44,8 +47,10 @@ export function IssueKey({ user, models, onIssued, onClose }: IssueKeyProps) {
       {
         name: written(form, 'name').trim() || null,
         expires_at: expiresAt(expiry, written(form, 'last_day'), new Date(), zone),
+        model: written(form, 'model') || null,
+        bedrock_region: written(form, 'bedrock_region').trim() || null,
       },
-      { onSuccess: (issued) => onIssued(issued, written(form, 'model') || null) },
+      { onSuccess: onIssued },
     );
   }
 
@@ -78,6 +83,9 @@ export function IssueKey({ user, models, onIssued, onClose }: IssueKeyProps) {
               <option key={model}>{model}</option>
             ))}
           </Select>
+        </Field>
+        <Field label={says.region} hint={says.regionHint}>
+          <RegionInput name="bedrock_region" placeholder={bedrock_region} />
         </Field>
         <ProblemNote error={issue.error} />
         <DialogActions>

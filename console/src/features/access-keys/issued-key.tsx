@@ -15,16 +15,15 @@ import { baseUrl, linesFor } from './lines';
 interface IssuedKeyProps {
   issued: IssuedAccessKey;
   routing_strategy: RoutingStrategy;
-  model: string | null;
   onClose: () => void;
 }
 
 /** A new key, this one time, with all that a developer needs to use it. */
-export function IssuedKey({ issued, routing_strategy, model, onClose }: IssuedKeyProps) {
+export function IssuedKey({ issued, routing_strategy, onClose }: IssuedKeyProps) {
   const { issued: says } = useMessages();
   const { public_url } = useSettings();
   const base_url = baseUrl(public_url, issued.raw_key);
-  const lines = linesFor({ base_url, routing_strategy, model });
+  const lines = linesFor({ base_url, routing_strategy, model: issued.model ?? null });
   const isBedrockOnly = routing_strategy === 'bedrock_only';
   return (
     <Dialog wide dismissible={false} title={says.title} text={says.once} onClose={onClose}>

@@ -48,7 +48,7 @@ function Entry({ entry }: { entry: AuditEntry }) {
         <RowHead className="whitespace-nowrap tabular-nums">{formats.exactTime(entry.at)}</RowHead>
         <Cell className="max-w-40 truncate">{entry.actor}</Cell>
         <Cell>
-          <code className="font-mono text-xs whitespace-nowrap">{entry.action}</code>
+          <span className="whitespace-nowrap">{says.actions[entry.action]}</span>
         </Cell>
         <Cell className="min-w-40">
           <span className="block max-w-72 truncate">
@@ -69,7 +69,7 @@ function Entry({ entry }: { entry: AuditEntry }) {
             size="smallIcon"
             aria-expanded={isOpen}
             aria-controls={id}
-            aria-label={says.show(entry.action)}
+            aria-label={says.show(says.actions[entry.action])}
             onClick={() => setOpen(!isOpen)}
           >
             <Arrow />

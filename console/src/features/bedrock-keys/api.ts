@@ -29,7 +29,6 @@ export function useRegisterBedrockKey(access_key_id: string) {
       ),
     // A secret is not kept longer than it takes to send it.
     gcTime: 0,
-    meta: { reachesProxies: true },
   });
 }
 
@@ -54,6 +53,5 @@ export function useDeleteBedrockKey(access_key_id: string) {
           params: { path: { access_key_id } },
         }),
       ),
-    meta: { reachesProxies: true },
   });
 }

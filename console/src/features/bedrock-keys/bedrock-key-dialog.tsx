@@ -10,6 +10,7 @@ import { Fact, Facts } from '@/components/ui/facts';
 import { useNotify } from '@/components/ui/notices';
 import { Problem } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
+import { useSettings } from '@/features/settings/api';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -21,6 +22,8 @@ interface BedrockKeyDialogProps {
   /** What the access key is called. */
   name: string;
   isRegistered: boolean;
+  /** Where the key is used; null: where the proxies are set to. */
+  region: string | null;
   /** Nobody but Bedrock answers for this key. */
   isBedrockOnly: boolean;
   onClose: () => void;
@@ -29,6 +32,7 @@ interface BedrockKeyDialogProps {
 /** The credential of an access key: what is known of it, a new one, or none any more. */
 export function BedrockKeyDialog(props: BedrockKeyDialogProps) {
   const { access_key_id, name, isRegistered, isBedrockOnly, onClose } = props;
+  const { bedrock_region } = useSettings();
   const { credential: says } = useMessages();
   const notify = useNotify();
   const query = useQuery({ ...bedrockKeyQuery(access_key_id), enabled: isRegistered });
@@ -78,6 +82,7 @@ export function BedrockKeyDialog(props: BedrockKeyDialogProps) {
       <CredentialForm
         access_key_id={access_key_id}
         isReplacing={isRegistered}
+        region={props.region ?? bedrock_region}
         onDone={() => {
           notify(says.saved);
           onClose();
@@ -90,13 +95,14 @@ export function BedrockKeyDialog(props: BedrockKeyDialogProps) {
 function Registered({ details }: { details: BedrockKeyDetails }) {
   const { credential: says } = useMessages();
   const formats = useFormats();
-  const { kind, region, registered_at, last_used_at, last_status } = details;
+  const { kind, region, registered_at, verified_at, last_used_at, last_status } = details;
   const works = typeof last_status === 'number' && last_status < 400;
   return (
     <Facts>
       <Fact name={says.kind}>{says.kinds[kind]}</Fact>
       <Fact name={says.region}>{region}</Fact>
       <Fact name={says.registered}>{formats.dateTime(registered_at)}</Fact>
+      {verified_at && <Fact name={says.verified}>{formats.dateTime(verified_at)}</Fact>}
       <Fact name={says.lastUsed}>
         {last_used_at ? formats.dateTime(last_used_at) : says.notUsedYet}
       </Fact>

@@ -1,13 +1,13 @@
 import { useState, type FormEvent } from 'react';
 
 import type { BedrockKeyKind } from '@/api/schema';
+import { RegionInput } from '@/components/region-input';
 import { Button } from '@/components/ui/button';
 import { DialogActions } from '@/components/ui/dialog';
 import { Field, Input } from '@/components/ui/field';
 import { ProblemNote } from '@/components/ui/problem';
 import { Segmented } from '@/components/ui/segmented';
 import { written } from '@/components/ui/written';
-import { useSettings } from '@/features/settings/api';
 import { useMessages } from '@/messages/messages';
 
 import { useRegisterBedrockKey, useVerifyBedrockKey, type Credential } from './api';
@@ -15,6 +15,8 @@ import { useRegisterBedrockKey, useVerifyBedrockKey, type Credential } from './a
 interface CredentialFormProps {
   access_key_id: string;
   isReplacing: boolean;
+  /** Where it is used, unless something else is typed. */
+  region: string;
   onDone: () => void;
 }
 
@@ -26,9 +28,13 @@ const SECRET = {
 } as const;
 
 /** Takes a credential, tests it when asked to, and registers it. */
-export function CredentialForm({ access_key_id, isReplacing, onDone }: CredentialFormProps) {
+export function CredentialForm({
+  access_key_id,
+  isReplacing,
+  region,
+  onDone,
+}: CredentialFormProps) {
   const { credential: says } = useMessages();
-  const { bedrock_region } = useSettings();
   const [kind, setKind] = useState<BedrockKeyKind>('api_key');
   const register = useRegisterBedrockKey(access_key_id);
   const verify = useVerifyBedrockKey(access_key_id);
@@ -77,20 +83,8 @@ export function CredentialForm({ access_key_id, isReplacing, onDone }: Credentia
         </>
       )}
       <Field label={says.region} hint={says.regionHint}>
-        <Input
-          name="region"
-          defaultValue={bedrock_region}
-          required
-          autoComplete="off"
-          spellCheck={false}
-          list="aws-regions"
-        />
+        <RegionInput name="region" defaultValue={region} required />
       </Field>
-      <datalist id="aws-regions">
-        {REGIONS.map((region) => (
-          <option key={region} value={region} />
-        ))}
-      </datalist>
       <ProblemNote error={register.error ?? verify.error} />
       {verify.data && (
         <p role="status" className="rounded-md bg-good-soft px-3 py-2 text-good">
@@ -109,21 +103,6 @@ export function CredentialForm({ access_key_id, isReplacing, onDone }: Credentia
     </form>
   );
 }
-
-/** Where Bedrock is asked most; any other can be typed. */
-const REGIONS = [
-  'ap-northeast-1',
-  'ap-northeast-2',
-  'ap-southeast-1',
-  'ap-southeast-2',
-  'ap-south-1',
-  'eu-central-1',
-  'eu-west-1',
-  'eu-west-3',
-  'us-east-1',
-  'us-east-2',
-  'us-west-2',
-];
 
 /** The fields that are there, under the names that the API has for them. */
 function read(form: FormData): Credential {

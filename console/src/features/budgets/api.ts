@@ -19,6 +19,5 @@ export function usePutBudget(user_id: string) {
           body: { monthly_budget_usd },
         }),
       ),
-    meta: { reachesProxies: true },
   });
 }

@@ -19,13 +19,10 @@ export const capabilitiesQuery = queryOptions({
   refetchInterval: 15_000,
 });
 
-const reachesProxies = { reachesProxies: true };
-
 export function useCreateMapping() {
   return useMutation({
     mutationFn: (body: CreateModelMapping) =>
       answered(api.POST('/admin/models/mappings', { body })),
-    meta: reachesProxies,
   });
 }
 
@@ -38,7 +35,6 @@ export function useChangeMapping(model_mapping_id: string) {
           body,
         }),
       ),
-    meta: reachesProxies,
   });
 }
 
@@ -50,7 +46,6 @@ export function useDeleteMapping(model_mapping_id: string) {
           params: { path: { model_mapping_id } },
         }),
       ),
-    meta: reachesProxies,
   });
 }
 
@@ -62,7 +57,6 @@ export function useForgetCapability() {
           params: { path: { model_capability_id } },
         }),
       ),
-    meta: reachesProxies,
   });
 }
 
@@ -73,6 +67,5 @@ export function useForgetLearned() {
       answered(
         api.DELETE('/admin/models/capabilities', { params: { query: { source: 'learned' } } }),
       ),
-    meta: reachesProxies,
   });
 }

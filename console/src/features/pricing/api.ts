@@ -10,6 +10,5 @@ export const pricesQuery = queryOptions({
 export function useReloadPrices() {
   return useMutation({
     mutationFn: () => answered(api.POST('/api/pricing/reload')),
-    meta: { reachesProxies: true },
   });
 }

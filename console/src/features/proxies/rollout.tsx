@@ -1,10 +1,11 @@
 /** After a change: on how many proxies it is in force by now, until it is on all. */
 
-import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery } from '@tanstack/react-query';
 import { CircleCheck, LoaderCircle, TriangleAlert } from 'lucide-react';
-import { useCallback, useEffect, useState } from 'react';
+import { useEffect, useState } from 'react';
 import { Link } from 'react-router';
 
+import { useConfigRevision, type ConfigRevision } from '@/api/config-revision';
 import { useMessages } from '@/messages/messages';
 
 import { proxiesQuery } from './api';
@@ -14,48 +15,36 @@ import { inForce } from './in-force';
 const SLOW_MS = 10_000;
 const SHOWN_MS = 5_000;
 
-interface Change {
-  revision: number;
-  since: number;
-}
-
-/** The newest change that proxies must know of. */
-function useChange() {
-  const client = useQueryClient();
-  const [change, setChange] = useState<Change | null>(null);
-  useEffect(
-    () =>
-      client.getMutationCache().subscribe(({ type, mutation }) => {
-        const isDone = type === 'updated' && mutation.state.status === 'success';
-        if (!isDone || !mutation.options.meta?.reachesProxies) return;
-        // The head is read after the commit, so it is this change or a later one.
-        void client.fetchQuery({ ...proxiesQuery, staleTime: 0 }).then(({ head }) => {
-          setChange({ revision: head.revision, since: Date.now() });
-        });
-      }),
-    [client],
-  );
-  const forget = useCallback(() => setChange(null), []);
-  return { change, forget };
-}
-
 export function Rollout() {
   const { rollout } = useMessages();
-  const { change, forget } = useChange();
+  const change = useConfigRevision();
+  const [shown, setShown] = useState<ConfigRevision | null>(null);
   return (
-    <div role="status" aria-label={rollout.label} className="fixed bottom-4 left-4 z-50">
-      {change && <Progress key={change.since} change={change} onShown={forget} />}
+    <div role="status" aria-label={rollout.label} className="fixed bottom-4 left-4 z-50 lg:left-60">
+      {change && change !== shown && (
+        <Progress key={change.revision} change={change} onShown={setShown} />
+      )}
     </div>
   );
 }
 
-function Progress({ change, onShown }: { change: Change; onShown: () => void }) {
+interface ProgressProps {
+  change: ConfigRevision;
+  onShown: (change: ConfigRevision) => void;
+}
+
+function Progress({ change, onShown }: ProgressProps) {
   const { rollout } = useMessages();
   const [isSlow, setSlow] = useState(false);
   const [isDone, setDone] = useState(false);
-  const { data } = useQuery({ ...proxiesQuery, refetchInterval: isDone ? false : 400 });
+  const { data } = useQuery({
+    ...proxiesQuery,
+    // What is known already may be from before the change.
+    refetchOnMount: 'always',
+    refetchInterval: isDone ? false : 400,
+  });
   const state = data ? inForce(data, change.revision) : { inForce: 0, connected: 0 };
-  if (!isDone && state.inForce === state.connected && data) setDone(true);
+  if (!isDone && data && state.inForce === state.connected) setDone(true);
 
   useEffect(() => {
     const timer = setTimeout(() => setSlow(true), SLOW_MS);
@@ -63,9 +52,9 @@ function Progress({ change, onShown }: { change: Change; onShown: () => void }) 
   }, []);
   useEffect(() => {
     if (!isDone) return;
-    const timer = setTimeout(onShown, SHOWN_MS);
+    const timer = setTimeout(() => onShown(change), SHOWN_MS);
     return () => clearTimeout(timer);
-  }, [isDone, onShown]);
+  }, [isDone, change, onShown]);
 
   const Icon = isDone ? CircleCheck : isSlow ? TriangleAlert : LoaderCircle;
   const says = isDone

@@ -12,6 +12,5 @@ export function useRouteUser(user_id: string) {
           body: { routing_strategy },
         }),
       ),
-    meta: { reachesProxies: true },
   });
 }

@@ -33,8 +33,8 @@ export function useSignOut() {
   return useMutation({
     mutationFn: () => answered(api.DELETE('/admin/session')),
     onSuccess: () => {
-      client.clear();
       client.setQueryData(sessionQuery.queryKey, null);
+      client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== 'session' });
     },
   });
 }

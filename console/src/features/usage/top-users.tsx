@@ -45,11 +45,7 @@ export function TopUsers({ asked, total }: TopUsersProps) {
           total={total}
           items={users.map((user) => ({
             key: user.user_id,
-            name: user.is_deleted ? (
-              <>
-                {user.name} <span className="text-xs text-muted">({chart.deletedUser})</span>
-              </>
-            ) : (
+            name: (
               <Link to={`/users/${user.user_id}`} className="hover:underline">
                 {user.name}
               </Link>

@@ -21,8 +21,6 @@ export const userQuery = (user_id: string) =>
     refetchInterval: 15_000,
   });
 
-const reachesProxies = { reachesProxies: true };
-
 export interface NewUser {
   name: string;
   description: string | null;
@@ -45,7 +43,6 @@ export function useCreateUser() {
       }
       return user;
     },
-    meta: reachesProxies,
   });
 }
 
@@ -60,7 +57,6 @@ export function useDeactivateUser(user_id: string) {
   return useMutation({
     mutationFn: () =>
       answered(api.POST('/admin/users/{user_id}/deactivate', { params: { path: { user_id } } })),
-    meta: reachesProxies,
   });
 }
 
@@ -68,7 +64,6 @@ export function useReactivateUser(user_id: string) {
   return useMutation({
     mutationFn: () =>
       answered(api.POST('/admin/users/{user_id}/reactivate', { params: { path: { user_id } } })),
-    meta: reachesProxies,
   });
 }
 
@@ -76,6 +71,5 @@ export function useDeleteUser(user_id: string) {
   return useMutation({
     mutationFn: () =>
       answered(api.DELETE('/admin/users/{user_id}', { params: { path: { user_id } } })),
-    meta: reachesProxies,
   });
 }
