@@ -22,6 +22,10 @@ export interface paths {
         delete: operations["revoke_access_key"];
         options?: never;
         head?: never;
+        /**
+         * Change an access key
+         * @description Its name, its end, and what it is meant for; not what opens it.
+         */
         patch: operations["change_access_key"];
         trace?: never;
     };
@@ -46,6 +50,28 @@ export interface paths {
         post: operations["register_bedrock_key"];
         /** Erase a credential for Bedrock */
         delete: operations["delete_bedrock_key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/access-keys/{access_key_id}/bedrock-key/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Try a credential for Bedrock
+         * @description Asks Bedrock for one token with it, and keeps nothing of it. What is registered
+         *     cannot be tried like this, because it cannot be opened here: reading it says
+         *     what became of its last use.
+         */
+        post: operations["verify_bedrock_key"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -108,6 +134,26 @@ export interface paths {
          *     the old one, which works on for the grace period.
          */
         post: operations["rotate_access_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/audit-log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was changed
+         * @description Newest first. What has failed, or has changed nothing, is not in it.
+         */
+        get: operations["list_audit_log"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -268,8 +314,55 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List proxies */
+        /**
+         * List proxies
+         * @description And on how many of them a change is in force.
+         */
         get: operations["list_proxies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read who is signed in */
+        get: operations["read_session"];
+        put?: never;
+        /**
+         * Sign in to the console
+         * @description Name and password come as HTTP Basic; the session is in a cookie that scripts cannot
+         *     read. With it, whatever changes something needs the header `x-requested-with` too.
+         */
+        post: operations["begin_session"];
+        /**
+         * Sign out
+         * @description Ends the session that the request is of, wherever it is used, and takes the cookie
+         *     away.
+         */
+        delete: operations["end_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read the settings that the console shows */
+        get: operations["read_settings"];
         put?: never;
         post?: never;
         delete?: never;
@@ -396,7 +489,7 @@ export interface paths {
         };
         /**
          * List users
-         * @description Newest first; deleted users are left out.
+         * @description Newest first, unless another order is asked for; deleted users are left out.
          */
         get: operations["list_users"];
         put?: never;
@@ -613,92 +706,17 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/admin/session": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["read_session"];
-        put?: never;
-        post: operations["begin_session"];
-        delete: operations["end_session"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/admin/settings": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["read_settings"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/admin/usage/series": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["read_usage_series"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/admin/access-keys/{access_key_id}/bedrock-key/verify": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post: operations["verify_bedrock_key"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/admin/audit-log": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get: operations["list_audit_log"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /** @description A key as administrators see it. */
         AccessKey: {
+            /**
+             * @description The region of a credential for Bedrock that is registered without one; null:
+             *     PROXY_BEDROCK_REGION.
+             */
+            bedrock_region?: string | null;
             /** Format: date-time */
             created_at: string;
             /**
@@ -712,6 +730,17 @@ export interface components {
             id: string;
             /** @description The key's first characters, to recognise it by. */
             key_prefix: string;
+            /**
+             * Format: date-time
+             * @description When the key's newest request began, whatever became of it; null when there
+             *     was none.
+             */
+            last_used_at?: string | null;
+            /**
+             * @description What the key's developer is told to ask for; null: whatever the client asks
+             *     for. Requests for other models are answered too.
+             */
+            model?: string | null;
             name?: string | null;
             /** Format: date-time */
             revoked_at?: string | null;
@@ -723,18 +752,16 @@ export interface components {
             status: components["schemas"]["AccessKeyStatus"];
             /** Format: uuid */
             user_id: string;
-            bedrock_region: string | null;
-            model: string | null;
         };
         /** @description An access key whose circuit is not closed everywhere. */
         AccessKeyCircuit: components["schemas"]["WorstCircuit"] & {
             /** Format: uuid */
             access_key_id: string;
+            access_key_name?: string | null;
             key_prefix: string;
             /** Format: uuid */
             user_id: string;
             user_name: string;
-            access_key_name: string | null;
         };
         AccessKeyList: {
             items: components["schemas"]["AccessKeyWithCircuit"][];
@@ -744,15 +771,66 @@ export interface components {
          * @enum {string}
          */
         AccessKeyStatus: "active" | "rotating" | "revoked";
-        /** @description A key, and whether the proxies use the plan for it. */
+        /** @description A key, its credential for Bedrock, and whether the proxies use the plan for it. */
         AccessKeyWithCircuit: components["schemas"]["AccessKey"] & {
+            bedrock_key?: components["schemas"]["BedrockKey"] | null;
             circuit?: components["schemas"]["WorstCircuit"] | null;
-            bedrock_key: null | components["schemas"]["BedrockKey"];
-            /** Format: date-time */
-            last_used_at: string | null;
         };
         AlertPage: {
             items: components["schemas"]["BudgetAlert"][];
+            /** @description Null on the last page. */
+            next_cursor?: string | null;
+        };
+        /**
+         * @description What was done.
+         * @enum {string}
+         */
+        AuditAction: "user.created" | "user.changed" | "user.routed" | "user.deactivated" | "user.reactivated" | "user.deleted" | "access_key.issued" | "access_key.changed" | "access_key.rotated" | "access_key.revoked" | "access_key.expired" | "bedrock_key.registered" | "bedrock_key.deleted" | "circuit.reset" | "budget.changed" | "model_mapping.created" | "model_mapping.changed" | "model_mapping.deleted" | "model_capability.deleted" | "model_capabilities.deleted" | "pricing.reloaded" | "session.begun" | "session.refused" | "session.ended";
+        /** @description One thing that was done. */
+        AuditEntry: {
+            action: components["schemas"]["AuditAction"];
+            /**
+             * @description The administrator's name; `system` when it happened by itself, `unknown` when
+             *     somebody with another name could not sign in.
+             */
+            actor: string;
+            /** @description Where the request came from; null when there was none. */
+            address?: string | null;
+            /** @description What can be known of it since; null when it is gone. */
+            after?: Record<string, never> | null;
+            /** Format: date-time */
+            at: string;
+            /** @description What could be known of it; null when it was not there. */
+            before?: Record<string, never> | null;
+            /** Format: uuid */
+            id: string;
+            /**
+             * Format: uuid
+             * @description A credential for Bedrock and a circuit have their access key's, a budget its
+             *     user's.
+             */
+            object_id?: string | null;
+            object_kind: components["schemas"]["AuditObjectKind"];
+            /** @description As it was called then. */
+            object_name: string;
+            /**
+             * Format: uuid
+             * @description The `x-request-id` of the answer; null when there was none.
+             */
+            request_id?: string | null;
+            /**
+             * Format: uuid
+             * @description The user whom it concerns.
+             */
+            user_id?: string | null;
+        };
+        /**
+         * @description What it was done to.
+         * @enum {string}
+         */
+        AuditObjectKind: "user" | "access_key" | "bedrock_key" | "budget" | "circuit" | "model_mapping" | "model_capability" | "pricing" | "session";
+        AuditPage: {
+            items: components["schemas"]["AuditEntry"][];
             /** @description Null on the last page. */
             next_cursor?: string | null;
         };
@@ -773,8 +851,11 @@ export interface components {
              *     change it.
              */
             registered_at: string;
-            /** Format: date-time */
-            verified_at: string | null;
+            /**
+             * Format: date-time
+             * @description When Bedrock has accepted it, before it was registered; null: it was not asked.
+             */
+            verified_at?: string | null;
         };
         /** @description All that can be known of a credential. */
         BedrockKeyDetails: components["schemas"]["BedrockKey"] & {
@@ -783,15 +864,19 @@ export interface components {
              * @description Since it was registered.
              */
             age_seconds: number;
+            /** @description And how it ended, `complete` for instance. */
+            last_outcome?: string | null;
+            /**
+             * Format: int32
+             * @description What became of that request: the status of the answer.
+             */
+            last_status?: number | null;
             /**
              * Format: date-time
              * @description When the access key's newest request that went to Bedrock began; null when
              *     there was none since then.
              */
             last_used_at?: string | null;
-            /** Format: int64 */
-            last_status: number | null;
-            last_outcome: string | null;
         };
         /**
          * @description What a credential is.
@@ -846,6 +931,17 @@ export interface components {
          * @enum {string}
          */
         CapabilitySource: "seed" | "learned";
+        /** @description Fields that are absent stay as they are; null takes away what they say. */
+        ChangeAccessKey: {
+            bedrock_region?: string | null;
+            /**
+             * Format: date-time
+             * @description In force on every connected proxy within a second.
+             */
+            expires_at?: string | null;
+            model?: string | null;
+            name?: string | null;
+        };
         /** @description Fields that are absent stay as they are. */
         ChangeModelMapping: {
             bedrock_api?: components["schemas"]["BedrockApi"] | null;
@@ -896,7 +992,35 @@ export interface components {
          * @description What went wrong, for programs. Codes stay; messages may change.
          * @enum {string}
          */
-        Code: "invalid_body" | "invalid_query" | "too_many_buckets" | "range_too_long" | "invalid_path" | "wrong_credentials" | "not_signed_in" | "route_not_found" | "user_not_found" | "access_key_not_found" | "bedrock_key_not_found" | "model_mapping_not_found" | "model_capability_not_found" | "method_not_allowed" | "body_too_slow" | "user_not_active" | "user_already_active" | "access_key_already_revoked" | "access_key_not_active" | "no_access_keys" | "missing_bedrock_keys" | "model_mapping_exists" | "too_many_model_mappings" | "body_too_large" | "invalid_pricing" | "bedrock_key_refused" | "bedrock_region_wrong" | "bedrock_model_not_enabled" | "bedrock_request_refused" | "bedrock_unreachable" | "too_many_attempts" | "internal" | "sealing_not_configured" | "kms_unavailable" | "logins_busy" | "starting" | "database_unavailable" | "cross_site_request" | "session_expired";
+        Code: "invalid_body" | "invalid_query" | "too_many_buckets" | "range_too_long" | "invalid_path" | "wrong_credentials" | "not_signed_in" | "session_expired" | "cross_site_request" | "route_not_found" | "user_not_found" | "access_key_not_found" | "bedrock_key_not_found" | "model_mapping_not_found" | "model_capability_not_found" | "method_not_allowed" | "body_too_slow" | "user_not_active" | "user_already_active" | "access_key_already_revoked" | "access_key_not_active" | "NO_ACCESS_KEYS" | "MISSING_BEDROCK_KEYS" | "model_mapping_exists" | "too_many_model_mappings" | "body_too_large" | "invalid_pricing" | "bedrock_key_refused" | "bedrock_region_wrong" | "bedrock_model_not_enabled" | "bedrock_request_refused" | "bedrock_unreachable" | "too_many_attempts" | "internal" | "sealing_not_configured" | "kms_unavailable" | "logins_busy" | "starting" | "database_unavailable";
+        /** @description A session in the console. */
+        ConsoleSession: {
+            /**
+             * Format: date-time
+             * @description After that, everything is answered with `session_expired`.
+             */
+            expires_at: string;
+            username: string;
+        };
+        ConsoleSettings: {
+            /** @description Of credentials that are registered without a region; PROXY_BEDROCK_REGION. */
+            bedrock_region: string;
+            /** @description Whether the proxies may use their own role; PROXY_BEDROCK_USE_ROLE. */
+            bedrock_use_role: boolean;
+            /** @description Whether credentials for Bedrock can be registered at all. */
+            can_seal: boolean;
+            /** @description Where developers reach the proxies; PROXY_PUBLIC_URL. */
+            public_url: string;
+            /**
+             * Format: int32
+             * @description How long a rotated key works on when nothing else is said.
+             */
+            rotation_grace_seconds: number;
+            /** @description In which days and months begin, an IANA name; PROXY_TIMEZONE. */
+            timezone: string;
+            /** @description Of control. */
+            version: string;
+        };
         CreateModelMapping: {
             bedrock_api?: components["schemas"]["BedrockApi"] | null;
             /** @description A Bedrock model id, inference profile id or ARN. */
@@ -952,14 +1076,22 @@ export interface components {
         };
         IssueAccessKey: {
             /**
+             * @description The region of a credential for Bedrock that is registered without one.
+             * @example ap-northeast-2
+             */
+            bedrock_region?: string | null;
+            /**
              * Format: date-time
              * @description The key is refused from then on; null for no end.
              */
             expires_at?: string | null;
+            /**
+             * @description What the key's developer is told to ask for.
+             * @example claude-sonnet-4-5
+             */
+            model?: string | null;
             /** @description What the key is for. */
             name?: string | null;
-            bedrock_region?: string | null;
-            model?: string | null;
         };
         /** @description A new key. */
         IssuedAccessKey: components["schemas"]["AccessKeyWithCircuit"] & {
@@ -1059,6 +1191,13 @@ export interface components {
         ModelTotals: components["schemas"]["Totals"] & {
             /** @description Under which it is priced; empty when nobody named one. */
             model_id: string;
+        };
+        /** @description One request, and whose it was. */
+        NamedUsage: components["schemas"]["Usage"] & {
+            /** @description What is shown of the access key; null where there is no such key. */
+            key_prefix?: string | null;
+            /** @description As the user is called now; null where there never was such a user. */
+            user_name?: string | null;
         };
         /** @description How many requests have ended so. */
         OutcomeRequests: {
@@ -1203,7 +1342,8 @@ export interface components {
             /** @description A Bedrock API key. */
             bedrock_api_key?: string | null;
             /**
-             * @description Where it is used; PROXY_BEDROCK_REGION when not given.
+             * @description Where it is used; the access key's `bedrock_region` when not given, else
+             *     PROXY_BEDROCK_REGION.
              * @example ap-northeast-2
              */
             region?: string | null;
@@ -1230,7 +1370,7 @@ export interface components {
              * @description The range begins then.
              */
             from: string;
-            items: components["schemas"]["Usage"][];
+            items: components["schemas"]["NamedUsage"][];
             /** @description Leads to the requests before these; null when there are none. */
             next_cursor?: string | null;
             /**
@@ -1401,7 +1541,7 @@ export interface components {
         Summary: {
             /** @description Proxies that reported within 45 s. */
             connected: number;
-            /** @description Connected proxies that have applied the head. */
+            /** @description Connected proxies that have applied the revision. */
             in_force: number;
             /**
              * @description The same as a sentence.
@@ -1498,6 +1638,12 @@ export interface components {
         UnpricedModel: {
             /**
              * Format: date-time
+             * @description The beginning of the first hour in which it was used so, of those that were
+             *     looked at.
+             */
+            first_used_at: string;
+            /**
+             * Format: date-time
              * @description The beginning of the last hour in which it was used so.
              */
             last_used_at: string;
@@ -1508,6 +1654,11 @@ export interface components {
              * @description Requests with tokens that nobody could price.
              */
             requests: number;
+            /**
+             * Format: int64
+             * @description Its tokens of all kinds in the hours in which there were such requests.
+             */
+            tokens: number;
         };
         /** @description One request, as it is shown. */
         Usage: {
@@ -1556,8 +1707,6 @@ export interface components {
             upstream_request_id: string;
             /** Format: uuid */
             user_id?: string | null;
-            user_name: string | null;
-            key_prefix: string | null;
         };
         /** @description What was used and what it cost: in sum, over time, and by label. */
         UsageReport: components["schemas"]["Overall"] & {
@@ -1598,7 +1747,6 @@ export interface components {
             to: string;
             /** @description The same sums, named like those of each label. */
             totals: components["schemas"]["Totals"];
-            by_access_key: components["schemas"]["AccessKeyTotals"][];
         };
         /**
          * @description US dollars with six decimals
@@ -1614,9 +1762,19 @@ export interface components {
             active_access_keys: number;
             /** Format: date-time */
             created_at: string;
+            /** @description What Bedrock has cost in this month, in PROXY_TIMEZONE. */
+            current_usage_usd: components["schemas"]["Usd"];
             description?: string | null;
             /** Format: uuid */
             id: string;
+            /** @description Requests to Bedrock are refused until the month ends. */
+            is_exhausted: boolean;
+            /**
+             * Format: date-time
+             * @description When the newest request with one of the user's keys began, whatever became of
+             *     it; null when there was none.
+             */
+            last_seen_at?: string | null;
             monthly_budget_usd?: components["schemas"]["Usd"] | null;
             name: string;
             /**
@@ -1627,12 +1785,11 @@ export interface components {
             status: components["schemas"]["UserStatus"];
             /** Format: date-time */
             updated_at: string;
-            current_usage_usd: components["schemas"]["Usd"];
-            /** Format: double */
-            usage_percentage: number | null;
-            is_exhausted: boolean;
-            /** Format: date-time */
-            last_seen_at: string | null;
+            /**
+             * Format: double
+             * @description Per cent of the budget, with two decimals; null without a limit.
+             */
+            usage_percentage?: number | null;
         };
         /** @description How a user's budget stands. Only what Bedrock costs is held against it. */
         UserBudget: {
@@ -1667,7 +1824,7 @@ export interface components {
         /** @description One page of users. */
         UserPage: {
             items: components["schemas"]["User"][];
-            /** @description Null on the last page. */
+            /** @description Null on the last page, and for any order but the newest first. */
             next_cursor?: string | null;
             /**
              * Format: int64
@@ -1680,6 +1837,12 @@ export interface components {
          * @enum {string}
          */
         UserStatus: "active" | "inactive";
+        /** @description Bedrock accepts the credential. */
+        VerifiedBedrockKey: {
+            /** @description What it was asked for. */
+            bedrock_model: string;
+            region: string;
+        };
         /**
          * @description The circuits of an access key on several proxies, as one: open before half
          *     open, then that of the proxy that leaves the plan alone for longest.
@@ -1698,95 +1861,6 @@ export interface components {
             proxies: number;
             state: components["schemas"]["CircuitState"];
         };
-        ConsoleSession: {
-            username: string;
-            /** Format: date-time */
-            expires_at: string;
-        };
-        ConsoleSettings: {
-            public_url: string;
-            timezone: string;
-            version: string;
-            bedrock_region: string;
-            bedrock_use_role: boolean;
-            can_seal: boolean;
-            /** Format: int64 */
-            rotation_grace_seconds: number;
-        };
-        UsageSeries: {
-            label: string;
-            totals: components["schemas"]["Totals"];
-            buckets: components["schemas"]["Bucket"][];
-        };
-        UsageSeriesList: {
-            /** Format: date-time */
-            from: string;
-            /** Format: date-time */
-            to: string;
-            timezone: string;
-            bucket_type: components["schemas"]["BucketType"];
-            items: components["schemas"]["UsageSeries"][];
-        };
-        AccessKeyTotals: components["schemas"]["Totals"] & {
-            /** Format: uuid */
-            access_key_id: string | null;
-            key_prefix: string | null;
-            name: string | null;
-        };
-        /** @description Either `bedrock_api_key`, or `aws_access_key_id` and `aws_secret_access_key`. */
-        VerifyBedrockKey: {
-            /** @description An IAM key pair. */
-            aws_access_key_id?: string | null;
-            aws_secret_access_key?: string | null;
-            aws_session_token?: string | null;
-            /** @description A Bedrock API key. */
-            bedrock_api_key?: string | null;
-            /**
-             * @description Where it is used; PROXY_BEDROCK_REGION when not given.
-             * @example ap-northeast-2
-             */
-            region?: string | null;
-        };
-        VerifiedBedrockKey: {
-            region: string;
-            bedrock_model: string;
-        };
-        AuditEntry: {
-            /** Format: uuid */
-            id: string;
-            /** Format: date-time */
-            at: string;
-            actor: string;
-            address: string | null;
-            action: components["schemas"]["AuditAction"];
-            /** @enum {string} */
-            object_kind: "user" | "access_key" | "bedrock_key" | "budget" | "model_mapping" | "model_capability" | "pricing" | "circuit" | "session";
-            /** Format: uuid */
-            object_id: string | null;
-            object_name: string;
-            /** Format: uuid */
-            user_id: string | null;
-            before: {
-                [key: string]: unknown;
-            } | null;
-            after: {
-                [key: string]: unknown;
-            } | null;
-            request_id: string | null;
-        };
-        AuditPage: {
-            items: components["schemas"]["AuditEntry"][];
-            next_cursor: string | null;
-        };
-        ChangeAccessKey: {
-            name?: string | null;
-            /** Format: date-time */
-            expires_at?: string | null;
-            bedrock_region?: string | null;
-            model?: string | null;
-        };
-        /** @enum {string} */
-        AuditAction: "user.created" | "user.changed" | "user.routed" | "user.deactivated" | "user.reactivated" | "user.deleted" | "access_key.issued" | "access_key.changed" | "access_key.rotated" | "access_key.revoked" | "access_key.expired" | "bedrock_key.registered" | "bedrock_key.deleted" | "circuit.reset" | "budget.changed" | "model_mapping.created" | "model_mapping.changed" | "model_mapping.deleted" | "model_capability.deleted" | "model_capabilities.deleted" | "pricing.reloaded" | "session.begun" | "session.refused" | "session.ended";
     };
     responses: never;
     parameters: never;
@@ -1800,6 +1874,10 @@ export type AccessKeyList = components['schemas']['AccessKeyList'];
 export type AccessKeyStatus = components['schemas']['AccessKeyStatus'];
 export type AccessKeyWithCircuit = components['schemas']['AccessKeyWithCircuit'];
 export type AlertPage = components['schemas']['AlertPage'];
+export type AuditAction = components['schemas']['AuditAction'];
+export type AuditEntry = components['schemas']['AuditEntry'];
+export type AuditObjectKind = components['schemas']['AuditObjectKind'];
+export type AuditPage = components['schemas']['AuditPage'];
 export type BedrockApi = components['schemas']['BedrockApi'];
 export type BedrockKey = components['schemas']['BedrockKey'];
 export type BedrockKeyDetails = components['schemas']['BedrockKeyDetails'];
@@ -1808,6 +1886,7 @@ export type Bucket = components['schemas']['Bucket'];
 export type BucketType = components['schemas']['BucketType'];
 export type BudgetAlert = components['schemas']['BudgetAlert'];
 export type CapabilitySource = components['schemas']['CapabilitySource'];
+export type ChangeAccessKey = components['schemas']['ChangeAccessKey'];
 export type ChangeModelMapping = components['schemas']['ChangeModelMapping'];
 export type ChangeUser = components['schemas']['ChangeUser'];
 export type CircuitCause = components['schemas']['CircuitCause'];
@@ -1816,6 +1895,8 @@ export type CircuitOnProxyList = components['schemas']['CircuitOnProxyList'];
 export type CircuitPage = components['schemas']['CircuitPage'];
 export type CircuitState = components['schemas']['CircuitState'];
 export type Code = components['schemas']['Code'];
+export type ConsoleSession = components['schemas']['ConsoleSession'];
+export type ConsoleSettings = components['schemas']['ConsoleSettings'];
 export type CreateModelMapping = components['schemas']['CreateModelMapping'];
 export type CreateUser = components['schemas']['CreateUser'];
 export type Crossed = components['schemas']['Crossed'];
@@ -1834,6 +1915,7 @@ export type ModelMapping = components['schemas']['ModelMapping'];
 export type ModelMappingList = components['schemas']['ModelMappingList'];
 export type ModelPrice = components['schemas']['ModelPrice'];
 export type ModelTotals = components['schemas']['ModelTotals'];
+export type NamedUsage = components['schemas']['NamedUsage'];
 export type OutcomeRequests = components['schemas']['OutcomeRequests'];
 export type Overall = components['schemas']['Overall'];
 export type PriceListing = components['schemas']['PriceListing'];
@@ -1866,18 +1948,8 @@ export type User = components['schemas']['User'];
 export type UserBudget = components['schemas']['UserBudget'];
 export type UserPage = components['schemas']['UserPage'];
 export type UserStatus = components['schemas']['UserStatus'];
-export type WorstCircuit = components['schemas']['WorstCircuit'];
-export type ConsoleSession = components['schemas']['ConsoleSession'];
-export type ConsoleSettings = components['schemas']['ConsoleSettings'];
-export type UsageSeries = components['schemas']['UsageSeries'];
-export type UsageSeriesList = components['schemas']['UsageSeriesList'];
-export type AccessKeyTotals = components['schemas']['AccessKeyTotals'];
-export type VerifyBedrockKey = components['schemas']['VerifyBedrockKey'];
 export type VerifiedBedrockKey = components['schemas']['VerifiedBedrockKey'];
-export type AuditEntry = components['schemas']['AuditEntry'];
-export type AuditPage = components['schemas']['AuditPage'];
-export type ChangeAccessKey = components['schemas']['ChangeAccessKey'];
-export type AuditAction = components['schemas']['AuditAction'];
+export type WorstCircuit = components['schemas']['WorstCircuit'];
 export type $defs = Record<string, never>;
 export interface operations {
     revoke_access_key: {
@@ -1907,8 +1979,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1969,13 +2050,94 @@ export interface operations {
             };
         };
         responses: {
-            /** @description ok */
+            /** @description The changed key */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AccessKeyWithCircuit"];
+                };
+            };
+            /** @description The request is not what is expected */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not signed in, or no longer */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No such key */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description It is revoked */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Something is wrong with control */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The database cannot be used now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -2009,7 +2171,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2080,8 +2242,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2181,8 +2352,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2192,6 +2372,122 @@ export interface operations {
             };
             /** @description No such access key, or it has no credential */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Something is wrong with control */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The database cannot be used now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    verify_bedrock_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                access_key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RegisterBedrockKey"];
+            };
+        };
+        responses: {
+            /** @description Bedrock accepts it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VerifiedBedrockKey"];
+                };
+            };
+            /** @description The request is not what is expected */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not signed in, or no longer */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description No such access key */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body did not arrive in time */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The access key is revoked, or its user not active */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Bedrock does not accept it */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2246,8 +2542,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2322,7 +2627,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2393,8 +2698,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2431,6 +2745,80 @@ export interface operations {
             };
             /** @description The body is too large */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Something is wrong with control */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The database cannot be used now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_audit_log: {
+        parameters: {
+            query?: {
+                /** @description Entries from then on. */
+                from?: string;
+                /** @description Entries before then. */
+                to?: string;
+                /** @description Who did it. */
+                actor?: string;
+                action?: "user.created" | "user.changed" | "user.routed" | "user.deactivated" | "user.reactivated" | "user.deleted" | "access_key.issued" | "access_key.changed" | "access_key.rotated" | "access_key.revoked" | "access_key.expired" | "bedrock_key.registered" | "bedrock_key.deleted" | "circuit.reset" | "budget.changed" | "model_mapping.created" | "model_mapping.changed" | "model_mapping.deleted" | "model_capability.deleted" | "model_capabilities.deleted" | "pricing.reloaded" | "session.begun" | "session.refused" | "session.ended";
+                object_kind?: "user" | "access_key" | "bedrock_key" | "budget" | "circuit" | "model_mapping" | "model_capability" | "pricing" | "session";
+                object_id?: string;
+                /** @description All that concerns one user: itself, its budget, its keys and their credentials. */
+                user_id?: string;
+                /** @description Part of the name of what it was done to, or of who did it, in any case. */
+                search?: string;
+                /** @description How many to answer; 50 when not given. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description The request is not what is expected */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not signed in, or no longer */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2538,7 +2926,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2599,7 +2987,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2646,7 +3034,7 @@ export interface operations {
                     "application/json": components["schemas"]["ModelCapabilityList"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2704,8 +3092,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2760,8 +3157,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2828,7 +3234,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2888,8 +3294,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2973,7 +3388,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3044,8 +3459,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3127,8 +3551,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3167,7 +3600,13 @@ export interface operations {
     };
     list_proxies: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description What `summary` is about: the `x-config-revision` of a change; the head when not
+                 *     given.
+                 */
+                revision?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3183,7 +3622,182 @@ export interface operations {
                     "application/json": components["schemas"]["ProxyList"];
                 };
             };
-            /** @description Not signed in */
+            /** @description The request is not what is expected */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not signed in, or no longer */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Something is wrong with control */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The database cannot be used now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The session */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConsoleSession"];
+                };
+            };
+            /** @description Nobody is signed in */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The database cannot be used now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    begin_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Signed in */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConsoleSession"];
+                };
+            };
+            /** @description Name or password is wrong */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many failed logins */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Too many logins wait to be checked, or the database is away */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    end_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Nobody is signed in any more */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Another site's page has asked for it */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description The database cannot be used now */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The settings */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConsoleSettings"];
+                };
+            };
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3269,7 +3883,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3353,7 +3967,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3438,7 +4052,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3523,7 +4137,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3610,7 +4224,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3697,7 +4311,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3729,17 +4343,23 @@ export interface operations {
     list_users: {
         parameters: {
             query?: {
-                /** @description Part of a name or description, in any case. */
+                /**
+                 * @description Part of a name or description, in any case; or an access key, of which only
+                 *     what is shown of it is looked at; or the id of a user or an access key.
+                 */
                 search?: string;
                 status?: components["schemas"]["UserStatus"];
+                routing_strategy?: "plan_first" | "bedrock_only";
+                /** @description The newest first when not given. */
+                sort?: "name" | "created_at" | "last_seen_at" | "current_usage_usd" | "usage_percentage";
+                /** @description `desc` when not given, but `asc` for names. */
+                order?: "asc" | "desc";
+                /** @description How many to leave out at the beginning. Not together with `cursor`. */
+                offset?: number;
                 /** @description How many to answer; 50 when not given. */
                 limit?: number;
-                /** @description The `next_cursor` of the page before. */
+                /** @description The `next_cursor` of the page before. Only without `sort`, `order` and `offset`. */
                 cursor?: string;
-                sort?: "name" | "created_at" | "last_seen_at" | "current_usage_usd" | "usage_percentage";
-                order?: "asc" | "desc";
-                offset?: number;
-                routing_strategy?: components["schemas"]["RoutingStrategy"];
             };
             header?: never;
             path?: never;
@@ -3765,7 +4385,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3825,8 +4445,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3901,7 +4530,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3966,8 +4595,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4037,8 +4675,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4122,7 +4769,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4193,8 +4840,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4287,7 +4943,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4358,8 +5014,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4443,8 +5108,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4519,8 +5193,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4590,7 +5273,7 @@ export interface operations {
                     "application/json": components["schemas"]["User"];
                 };
             };
-            /** @description The request is not what is expected */
+            /** @description Access keys or credentials are missing */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -4599,8 +5282,17 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4619,15 +5311,6 @@ export interface operations {
             };
             /** @description The body did not arrive in time */
             408: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Access keys or credentials are missing */
-            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4698,7 +5381,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4745,8 +5428,17 @@ export interface operations {
                     "application/json": components["schemas"]["Reloaded"];
                 };
             };
-            /** @description Not signed in */
+            /** @description Not signed in, or no longer */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Another site's page has asked for it */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4819,192 +5511,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": Record<string, never>;
-                };
-            };
-        };
-    };
-    read_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description ok */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ConsoleSession"];
-                };
-            };
-        };
-    };
-    begin_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description ok */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ConsoleSession"];
-                };
-            };
-        };
-    };
-    end_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description ok */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-        };
-    };
-    read_settings: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description ok */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ConsoleSettings"];
-                };
-            };
-        };
-    };
-    read_usage_series: {
-        parameters: {
-            query: {
-                /** @description Requests that started then or later; a day before `to` when not given. */
-                from?: string;
-                /** @description Requests that started before then; now when not given. */
-                to?: string;
-                /**
-                 * @description Instead of `from` and `to`: the current day, week or month until now,
-                 *     in PROXY_TIMEZONE.
-                 */
-                period?: "day" | "week" | "month";
-                /**
-                 * @description Instead of `from` and `to`: the first day, in PROXY_TIMEZONE. It goes
-                 *     before `period`.
-                 */
-                start_date?: string;
-                /** @description The last day, which is part of the range. */
-                end_date?: string;
-                /** @description Only requests of this user. */
-                user_id?: string;
-                /** @description Only requests with this access key. */
-                access_key_id?: string;
-                /** @description Only requests priced as this model, such as `claude-sonnet-4-5`. */
-                model?: string;
-                /** @description Only requests that were answered there. */
-                provider?: "plan" | "bedrock" | "none";
-                /**
-                 * @description How wide `buckets` are; an hour when not given. The sums are the same
-                 *     with any.
-                 */
-                bucket_type?: "minute" | "hour" | "day" | "week" | "month";
-                series_by: "provider" | "model";
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description ok */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["UsageSeriesList"];
-                };
-            };
-        };
-    };
-    verify_bedrock_key: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                access_key_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["VerifyBedrockKey"];
-            };
-        };
-        responses: {
-            /** @description ok */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["VerifiedBedrockKey"];
-                };
-            };
-        };
-    };
-    list_audit_log: {
-        parameters: {
-            query?: {
-                limit?: number;
-                cursor?: string;
-                from?: string;
-                to?: string;
-                action?: string;
-                object_kind?: "user" | "access_key" | "bedrock_key" | "budget" | "model_mapping" | "model_capability" | "pricing" | "circuit" | "session";
-                object_id?: string;
-                user_id?: string;
-                search?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description ok */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AuditPage"];
                 };
             };
         };

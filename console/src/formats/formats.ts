@@ -75,9 +75,9 @@ export function formatsIn(language: string, zone: string) {
     /** Short, for an axis. */
     tick: (bucket: BucketType, start: Date) =>
       (bucket === 'hour' ? hourTicks : buckets[bucket]).format(start),
-    /** "3 minutes ago", "in 2 days". */
-    relative: (value: Time, now: Date) => {
-      const seconds = Math.round((new Date(value).getTime() - now.getTime()) / 1000);
+    /** "3 minutes ago". What is newer than our clock is now. */
+    ago: (value: Time, now: Date) => {
+      const seconds = Math.min(0, Math.round((new Date(value).getTime() - now.getTime()) / 1000));
       const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
       return relatives.format(Math.trunc(seconds / size), unit);
     },

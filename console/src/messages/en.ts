@@ -106,9 +106,9 @@ export const en = {
     user_already_active: 'The user is active already.',
     access_key_already_revoked: 'The access key is revoked already.',
     access_key_not_active: 'Only an active access key can be rotated. Issue a new one.',
-    no_access_keys:
+    NO_ACCESS_KEYS:
       'The user has no working access key. Issue one and register a credential first.',
-    missing_bedrock_keys:
+    MISSING_BEDROCK_KEYS:
       'Not every working access key has a credential for Bedrock. Register them first.',
     model_mapping_exists: 'There is a mapping for this model already. Change that one.',
     too_many_model_mappings: 'There are 1000 mappings. Delete some first.',
@@ -356,6 +356,8 @@ export const en = {
     title: 'Access keys',
     issue: 'Issue a key',
     issueTitle: (name: string) => `Issue a key for ${name}`,
+    editTitle: (key: string) => `Edit ${key}`,
+    changed: 'The key is changed.',
     issueText: 'The key is shown once. Give it to one developer or machine only.',
     name: 'Name',
     nameHint: 'For example the laptop or the pipeline that uses it.',

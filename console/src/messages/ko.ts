@@ -89,9 +89,9 @@ export const ko: Messages = {
     user_already_active: '이미 활성 사용자입니다.',
     access_key_already_revoked: '이미 폐기된 액세스 키입니다.',
     access_key_not_active: '활성 상태인 키만 교체할 수 있습니다. 새 키를 발급하세요.',
-    no_access_keys:
+    NO_ACCESS_KEYS:
       '사용할 수 있는 액세스 키가 없습니다. 먼저 키를 발급하고 자격 증명을 등록하세요.',
-    missing_bedrock_keys: 'Bedrock 자격 증명이 없는 액세스 키가 있습니다. 먼저 등록하세요.',
+    MISSING_BEDROCK_KEYS: 'Bedrock 자격 증명이 없는 액세스 키가 있습니다. 먼저 등록하세요.',
     model_mapping_exists: '이 모델의 매핑이 이미 있습니다. 그 매핑을 수정하세요.',
     too_many_model_mappings: '매핑이 1000개 있습니다. 먼저 일부를 삭제하세요.',
     body_too_large: '입력한 내용이 너무 깁니다.',
@@ -330,6 +330,8 @@ export const ko: Messages = {
     title: '액세스 키',
     issue: '키 발급',
     issueTitle: (name) => `${name}의 키 발급`,
+    editTitle: (key) => `${key} 수정`,
+    changed: '키를 수정했습니다.',
     issueText: '키는 한 번만 보입니다. 한 개발자나 한 기계에만 주세요.',
     name: '이름',
     nameHint: '이 키를 쓸 노트북이나 파이프라인 이름 등.',

@@ -55,7 +55,10 @@ function OneUser({ user }: { user: User }) {
       ) : (
         <Skeleton className="h-48" />
       )}
-      <UserUsage user={user} />
+      <UserUsage
+        user={user}
+        keys={(keys.data ?? []).map((key) => ({ id: key.id, label: keyName(key) }))}
+      />
       <UserChanges user_id={user.id} />
     </UserPage>
   );

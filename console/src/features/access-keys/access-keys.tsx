@@ -1,4 +1,4 @@
-import { KeyRound, Plus, RotateCw, ShieldCheck, Trash2 } from 'lucide-react';
+import { KeyRound, Pencil, Plus, RotateCw, ShieldCheck, Trash2 } from 'lucide-react';
 import { useState, type ReactNode } from 'react';
 
 import type { AccessKeyWithCircuit, IssuedAccessKey, User } from '@/api/schema';
@@ -13,17 +13,17 @@ import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
 
 import { CircuitState } from './circuit-state';
-import { IssueKey } from './issue-key';
+import { EditKey, IssueKey } from './issue-key';
 import { IssuedKey } from './issued-key';
 import { keyName } from './key-name';
 import { RevokeKey } from './revoke-key';
 import { RotateKey } from './rotate-key';
 import { statusOf } from './status';
 
-/** What is asked about a key in a dialog. */
-type Asked =
-  | { about: 'rotate' | 'revoke' | 'credential'; accessKey: AccessKeyWithCircuit }
-  | { about: 'issue' };
+/** What is asked about one key in a dialog. */
+type KeyQuestion = 'edit' | 'rotate' | 'revoke' | 'credential';
+
+type Asked = { about: KeyQuestion; accessKey: AccessKeyWithCircuit } | { about: 'issue' };
 
 interface AccessKeysProps {
   user: User;
@@ -119,6 +119,8 @@ export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysP
     switch (asked.about) {
       case 'issue':
         return <IssueKey user={user} models={models} onIssued={reveal} onClose={close} />;
+      case 'edit':
+        return <EditKey accessKey={asked.accessKey} models={models} onClose={close} />;
       case 'rotate':
         return <RotateKey accessKey={asked.accessKey} onIssued={reveal} onClose={close} />;
       case 'revoke':
@@ -132,11 +134,11 @@ export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysP
 interface KeyRowProps {
   user: User;
   accessKey: AccessKeyWithCircuit;
-  onAsk: (about: 'rotate' | 'revoke' | 'credential') => void;
+  onAsk: (about: KeyQuestion) => void;
 }
 
 function KeyRow({ user, accessKey, onAsk }: KeyRowProps) {
-  const { keys: says, state, credential } = useMessages();
+  const { keys: says, state, credential, actions } = useMessages();
   const formats = useFormats();
   const now = useNow(accessKey.status === 'rotating' ? 1_000 : 30_000);
   const status = statusOf(accessKey, now);
@@ -170,7 +172,7 @@ function KeyRow({ user, accessKey, onAsk }: KeyRowProps) {
       </Cell>
       <Cell className="whitespace-nowrap">
         {last_used_at ? (
-          <span title={formats.exactTime(last_used_at)}>{formats.relative(last_used_at, now)}</span>
+          <span title={formats.exactTime(last_used_at)}>{formats.ago(last_used_at, now)}</span>
         ) : (
           state.never
         )}
@@ -185,6 +187,10 @@ function KeyRow({ user, accessKey, onAsk }: KeyRowProps) {
       <Cell className="text-right">
         {works && (
           <Menu label={says.actionsOf(keyName(accessKey))}>
+            <MenuItem onSelect={() => onAsk('edit')}>
+              <Pencil aria-hidden />
+              {actions.edit}
+            </MenuItem>
             {user.status === 'active' && (
               <MenuItem onSelect={() => onAsk('credential')}>
                 <ShieldCheck aria-hidden />

@@ -1,7 +1,7 @@
 import { queryOptions, useMutation } from '@tanstack/react-query';
 
 import { answered, api } from '@/api/client';
-import type { IssueAccessKey } from '@/api/schema';
+import type { ChangeAccessKey, IssueAccessKey } from '@/api/schema';
 
 export const accessKeysQuery = (user_id: string) =>
   queryOptions({
@@ -19,6 +19,18 @@ export function useIssueAccessKey(user_id: string) {
     mutationFn: (body: IssueAccessKey) =>
       answered(
         api.POST('/admin/users/{user_id}/access-keys', { params: { path: { user_id } }, body }),
+      ),
+  });
+}
+
+export function useChangeAccessKey(access_key_id: string) {
+  return useMutation({
+    mutationFn: (body: ChangeAccessKey) =>
+      answered(
+        api.PATCH('/admin/access-keys/{access_key_id}', {
+          params: { path: { access_key_id } },
+          body,
+        }),
       ),
   });
 }

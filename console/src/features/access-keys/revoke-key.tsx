@@ -39,9 +39,7 @@ export function RevokeKey({ accessKey, onClose }: RevokeKeyProps) {
     >
       <p>{says.revokeText}</p>
       <p className="font-medium">
-        {last_used_at
-          ? says.revokeLastUsed(formats.relative(last_used_at, now))
-          : says.revokeNeverUsed}
+        {last_used_at ? says.revokeLastUsed(formats.ago(last_used_at, now)) : says.revokeNeverUsed}
       </p>
       <p className="text-muted">{says.revokeErases}</p>
     </Confirm>

@@ -100,7 +100,7 @@ function ProxyRow({ proxy }: { proxy: Proxy }) {
       </Cell>
       <Cell numeric>{formats.count(proxy.active_streams)}</Cell>
       <Cell numeric>{formats.count(proxy.circuits)}</Cell>
-      <Cell className="whitespace-nowrap">{formats.relative(proxy.reported_at, now)}</Cell>
+      <Cell className="whitespace-nowrap">{formats.ago(proxy.reported_at, now)}</Cell>
       <Cell className="whitespace-nowrap">
         {started_at ? formats.dateTime(started_at) : state.unknown}
       </Cell>

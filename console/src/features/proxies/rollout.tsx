@@ -56,6 +56,7 @@ function Progress({ change, onShown }: ProgressProps) {
     return () => clearTimeout(timer);
   }, [isDone, change, onShown]);
 
+  if (!data) return null;
   const Icon = isDone ? CircleCheck : isSlow ? TriangleAlert : LoaderCircle;
   const says = isDone
     ? state.connected > 0

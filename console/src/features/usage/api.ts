@@ -1,6 +1,7 @@
 import { infiniteQueryOptions, keepPreviousData, queryOptions } from '@tanstack/react-query';
 
 import { answered, api } from '@/api/client';
+import type { Bucket, UsageReport } from '@/api/schema';
 
 import type { Asked } from './filters';
 
@@ -19,14 +20,55 @@ export const usageQuery = ({ query, isCurrent }: Asked) =>
     ...refreshed(isCurrent),
   });
 
-export const usageSeriesQuery = ({ query, isCurrent }: Asked, series_by: SeriesBy) =>
+/** What is in a report under one label, over time. */
+export interface UsageSeries {
+  label: string;
+  buckets: Bucket[];
+}
+
+/** More would have no textures of their own. */
+const MAX_SERIES = 7;
+
+/** The labels of a report, the largest first. */
+function labelsOf(report: UsageReport, by: SeriesBy): string[] {
+  const labels =
+    by === 'provider'
+      ? report.by_provider.map(({ provider }) => provider)
+      : report.by_model.map(({ model_id }) => model_id).filter(Boolean);
+  return labels.slice(0, MAX_SERIES);
+}
+
+/** A report split by label: each is asked for by itself. */
+export const usageSeriesQuery = (
+  { query, isCurrent }: Asked,
+  report: UsageReport,
+  by: SeriesBy,
+) => {
+  const labels = labelsOf(report, by);
+  return queryOptions({
+    queryKey: ['usage', 'series', by, labels, query],
+    queryFn: ({ signal }): Promise<UsageSeries[]> =>
+      Promise.all(
+        labels.map(async (label) => {
+          const only = { ...query, [by]: label };
+          const request = api.GET('/admin/usage', { params: { query: only }, signal });
+          return { label, buckets: (await answered(request)).buckets };
+        }),
+      ),
+    ...refreshed(isCurrent),
+  });
+};
+
+/** What was used with each of some keys. */
+export const keyTotalsQuery = ({ query, isCurrent }: Asked, access_key_ids: string[]) =>
   queryOptions({
-    queryKey: ['usage', 'series', series_by, query],
+    queryKey: ['usage', 'access-keys', access_key_ids, query],
     queryFn: ({ signal }) =>
-      answered(
-        api.GET('/admin/usage/series', {
-          params: { query: { ...query, series_by, limit: 7 } },
-          signal,
+      Promise.all(
+        access_key_ids.map(async (access_key_id) => {
+          const only = { ...query, access_key_id };
+          const request = api.GET('/admin/usage', { params: { query: only }, signal });
+          return { access_key_id, ...(await answered(request)).totals };
         }),
       ),
     ...refreshed(isCurrent),

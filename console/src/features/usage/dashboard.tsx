@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { ChartNoAxesColumn } from 'lucide-react';
 import { useSearchParams } from 'react-router';
 
+import type { UsageReport } from '@/api/schema';
 import { Card } from '@/components/ui/card';
 import { Empty } from '@/components/ui/empty';
 import { Problem } from '@/components/ui/problem';
@@ -36,7 +37,7 @@ export function Dashboard({ asked }: { asked: Asked }) {
     <>
       <Figures report={report} />
       {report.totals.requests > 0 ? (
-        <Charts asked={asked} />
+        <Charts asked={asked} report={report} />
       ) : (
         <Card title={dashboard.empty}>
           <Empty icon={ChartNoAxesColumn} title={dashboard.empty} text={dashboard.emptyText} />
@@ -47,13 +48,11 @@ export function Dashboard({ asked }: { asked: Asked }) {
   );
 }
 
-function Charts({ asked }: { asked: Asked }) {
+function Charts({ asked, report }: { asked: Asked; report: UsageReport }) {
   const { chart } = useMessages();
   const labels = useLabels();
   const { by, isCumulative, chooseBy, chooseSums } = useStacking();
-  const { data: report } = useQuery(usageQuery(asked));
-  const series = useQuery(usageSeriesQuery(asked, by));
-  if (!report) return null;
+  const series = useQuery(usageSeriesQuery(asked, report, by));
   return (
     <>
       <div className="flex flex-wrap items-center justify-end gap-2">

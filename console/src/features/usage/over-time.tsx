@@ -1,6 +1,6 @@
 import { lazy, Suspense } from 'react';
 
-import type { UsageReport, UsageSeriesList } from '@/api/schema';
+import type { UsageReport } from '@/api/schema';
 import { ChartCard, type ChartTable } from '@/components/chart/chart-card';
 import { cumulative, OTHER, timeline, type Timeline } from '@/components/chart/timeline';
 import { Skeleton } from '@/components/ui/skeleton';
@@ -8,7 +8,7 @@ import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
 
-import type { SeriesBy } from './api';
+import type { SeriesBy, UsageSeries } from './api';
 import { measures, type Measure } from './measures';
 import { useLabels } from './use-labels';
 
@@ -20,7 +20,7 @@ const TimeChart = lazy(() =>
 interface OverTimeProps {
   measure: Measure;
   report: UsageReport;
-  series: UsageSeriesList;
+  series: UsageSeries[];
   by: SeriesBy;
   isCumulative: boolean;
   className?: string;
@@ -42,7 +42,7 @@ export function OverTime({ measure, report, series, by, isCumulative, className 
     now,
     zone: report.timezone,
     total: report.buckets.map((it) => ({ start: it.bucket_start, value: of(it) })),
-    series: series.items.map(({ label, buckets }) => ({
+    series: series.map(({ label, buckets }) => ({
       key: label,
       amounts: buckets.map((it) => ({ start: it.bucket_start, value: of(it) })),
     })),

@@ -2,7 +2,7 @@ import { useInfiniteQuery } from '@tanstack/react-query';
 import { Download, Inbox } from 'lucide-react';
 import { Link } from 'react-router';
 
-import type { Usage } from '@/api/schema';
+import type { RequestList } from '@/api/schema';
 import { Badge } from '@/components/ui/badge';
 import { Button, buttonLook } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
@@ -85,7 +85,7 @@ export function Requests({ asked }: { asked: Asked }) {
   );
 }
 
-function RequestRow({ request }: { request: Usage }) {
+function RequestRow({ request }: { request: RequestList['items'][number] }) {
   const { requests: says, state } = useMessages();
   const formats = useFormats();
   const labels = useLabels();

@@ -4,39 +4,40 @@ import { ArrowUpRight, ChartNoAxesColumn } from 'lucide-react';
 import { useId } from 'react';
 import { Link } from 'react-router';
 
-import type { User } from '@/api/schema';
+import type { UsageReport, User } from '@/api/schema';
 import { buttonLook } from '@/components/ui/button';
 import { Empty } from '@/components/ui/empty';
 import { Problem } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
 import { useMessages } from '@/messages/messages';
 
-import { usageQuery, usageSeriesQuery } from './api';
+import { keyTotalsQuery, usageQuery, usageSeriesQuery } from './api';
 import { Breakdown } from './breakdown';
 import { RangeChoice } from './filter-bar';
+import type { Asked } from './filters';
 import { OverTime } from './over-time';
 import { useFilters } from './use-filters';
 import { useLabels } from './use-labels';
 
+/** A key as far as its usage is told. */
+interface UsedKey {
+  id: string;
+  /** What it is called. */
+  label: string;
+}
+
 /** What a user has used: over time, with which key, and of which model. */
-export function UserUsage({ user }: { user: User }) {
-  const { userUsage: says, chart, dashboard } = useMessages();
-  const labels = useLabels();
+export function UserUsage({ user, keys }: { user: User; keys: UsedKey[] }) {
+  const { userUsage: says, dashboard } = useMessages();
   const title = useId();
   const { filters, asked, change } = useFilters();
   const ofUser = { ...asked, query: { ...asked.query, user_id: user.id } };
-  const usage = useQuery(usageQuery(ofUser));
-  const series = useQuery(usageSeriesQuery(ofUser, 'provider'));
-  const report = usage.data;
-  const error = usage.error ?? series.error;
+  const { data: report, error, refetch } = useQuery(usageQuery(ofUser));
 
   function charts() {
-    if (!report || !series.data) {
+    if (!report) {
       return error ? (
-        <Problem
-          error={error}
-          onRetry={() => void Promise.all([usage.refetch(), series.refetch()])}
-        />
+        <Problem error={error} onRetry={() => void refetch()} />
       ) : (
         <Skeleton className="h-72" />
       );
@@ -48,39 +49,7 @@ export function UserUsage({ user }: { user: User }) {
         </div>
       );
     }
-    return (
-      <div className="grid gap-4 xl:grid-cols-3">
-        <OverTime
-          measure="cost"
-          report={report}
-          series={series.data}
-          by="provider"
-          isCumulative={false}
-        />
-        <Breakdown
-          title={says.byKey}
-          heading={chart.key}
-          name="access_keys"
-          parts={report.by_access_key.map((part) => ({
-            ...part,
-            key: part.access_key_id ?? '',
-            label: part.name ? `${part.name} (${part.key_prefix}…)` : `${part.key_prefix ?? ''}…`,
-          }))}
-          total={report.totals}
-        />
-        <Breakdown
-          title={chart.modelMix}
-          heading={chart.byModel}
-          name="models"
-          parts={report.by_model.map((part) => ({
-            ...part,
-            key: part.model_id,
-            label: labels.model(part.model_id),
-          }))}
-          total={report.totals}
-        />
-      </div>
-    );
+    return <Charts asked={ofUser} report={report} keys={keys} />;
   }
 
   return (
@@ -100,5 +69,59 @@ export function UserUsage({ user }: { user: User }) {
       </div>
       {charts()}
     </section>
+  );
+}
+
+interface ChartsProps {
+  asked: Asked;
+  report: UsageReport;
+  keys: UsedKey[];
+}
+
+function Charts({ asked, report, keys }: ChartsProps) {
+  const { userUsage: says, chart } = useMessages();
+  const labels = useLabels();
+  const series = useQuery(usageSeriesQuery(asked, report, 'provider'));
+  const ids = keys.map(({ id }) => id);
+  const { data: totals = [] } = useQuery(keyTotalsQuery(asked, ids));
+  return (
+    <div className="grid gap-4 xl:grid-cols-3">
+      {series.data ? (
+        <OverTime
+          measure="cost"
+          report={report}
+          series={series.data}
+          by="provider"
+          isCumulative={false}
+        />
+      ) : (
+        <Skeleton className="h-72" />
+      )}
+      <Breakdown
+        title={says.byKey}
+        heading={chart.key}
+        name="access_keys"
+        parts={totals
+          .filter(({ requests }) => requests > 0)
+          .sort((a, b) => Number(b.estimated_cost_usd) - Number(a.estimated_cost_usd))
+          .map((part) => ({
+            ...part,
+            key: part.access_key_id,
+            label: keys.find(({ id }) => id === part.access_key_id)?.label ?? '',
+          }))}
+        total={report.totals}
+      />
+      <Breakdown
+        title={chart.modelMix}
+        heading={chart.byModel}
+        name="models"
+        parts={report.by_model.map((part) => ({
+          ...part,
+          key: part.model_id,
+          label: labels.model(part.model_id),
+        }))}
+        total={report.totals}
+      />
+    </div>
   );
 }

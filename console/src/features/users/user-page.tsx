@@ -33,8 +33,7 @@ export function UserPage({ user, children }: { user: User; children: ReactNode }
       aside={
         <>
           <span className="text-xs text-muted">
-            {says.lastSeen}{' '}
-            {user.last_seen_at ? formats.relative(user.last_seen_at, now) : state.never}
+            {says.lastSeen} {user.last_seen_at ? formats.ago(user.last_seen_at, now) : state.never}
           </span>
           <Badge tone={user.status === 'active' ? 'good' : 'neutral'}>
             {userStatus[user.status]}

@@ -77,7 +77,7 @@ function UserRow({ user }: { user: User }) {
         className="whitespace-nowrap"
         title={user.last_seen_at ? formats.exactTime(user.last_seen_at) : undefined}
       >
-        {user.last_seen_at ? formats.relative(user.last_seen_at, now) : state.never}
+        {user.last_seen_at ? formats.ago(user.last_seen_at, now) : state.never}
       </Cell>
       <Cell className="whitespace-nowrap">{formats.date(user.created_at)}</Cell>
       <Cell className="text-right">
