@@ -1,0 +1,45 @@
+import { expect, password, test, USERNAME, type Page } from './console';
+
+async function signIn(page: Page, secret: string) {
+  await page.getByLabel('Name').fill(USERNAME);
+  await page.getByLabel('Password').fill(secret);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+}
+
+test('who is not signed in gets to the page after signing in', async ({ page }) => {
+  await page.goto('/users?search=ada');
+  await expect(page).toHaveURL(/\/login\?next=/);
+  await signIn(page, 'wrong');
+  await expect(page.getByRole('alert')).toHaveText('Name or password is wrong.');
+  await signIn(page, password());
+  await expect(page).toHaveURL('/users?search=ada');
+  await expect(page.getByRole('link', { name: 'Ada', exact: true })).toBeVisible();
+});
+
+test('a session that ends leads back to the page', async ({ signedIn: page }) => {
+  await page.goto('/users?sort=name&order=asc');
+  await expect(page.getByRole('link', { name: 'Ada', exact: true })).toBeVisible();
+  await page.context().clearCookies();
+  await page.getByLabel('Search name or description').fill('grace');
+  await expect(page.getByText('Your session has ended.')).toBeVisible();
+  await signIn(page, password());
+  await expect(page).toHaveURL(/\/users\?.*search=grace/);
+  await expect(page.getByRole('link', { name: 'Grace', exact: true })).toBeVisible();
+});
+
+test('nothing of a session can be read by a script, and signing out ends it', async ({ page }) => {
+  await page.goto('/dashboard');
+  await signIn(page, password());
+  await expect(page.getByRole('heading', { name: 'Dashboard' })).toBeVisible();
+  expect(await page.evaluate(() => document.cookie)).toBe('');
+  expect(await page.evaluate(() => JSON.stringify(localStorage))).not.toContain('eyJ');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await expect(page).toHaveURL(/\/login/);
+  await page.goto('/users');
+  await expect(page.getByRole('button', { name: 'Sign in' })).toBeVisible();
+});
+
+test('a link leads to a page of ours only', async ({ signedIn: page }) => {
+  await page.goto('/login?next=//example.com/');
+  await expect(page).toHaveURL('/dashboard');
+});

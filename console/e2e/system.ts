@@ -1,0 +1,74 @@
+/** The real programs for the tests: Postgres, control, a proxy, and simulated upstreams. */
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const STACK = new URL('../../target/debug/stack', import.meta.url).pathname;
+const START_TIMEOUT_MS = 120_000;
+
+/** What `stack demo` listens on, each somewhere that is free. */
+const ADDRESSES = [
+  'PROXY_ADMIN_ADDR',
+  'PROXY_LISTEN_ADDR',
+  'PROXY_OPS_ADDR',
+  'PROXY_GRPC_ADDR',
+  'PROXY_CONTROL_OPS_ADDR',
+  'SIMULATOR_ADDR',
+  'SIMULATOR_BEDROCK_ADDR',
+] as const;
+
+/** Starts everything, unless `CONSOLE_URL` and `CONSOLE_PASSWORD` name a running console. */
+export default async function start() {
+  if (process.env.CONSOLE_URL) return;
+  const folder = mkdtempSync(join(tmpdir(), 'console-e2e-'));
+  const addresses = Object.fromEntries(
+    await Promise.all(ADDRESSES.map(async (name) => [name, await freeAddress()] as const)),
+  );
+  const stack = spawn(STACK, ['demo', '--state', folder], {
+    env: { ...process.env, PROXY_TIMEZONE: 'Asia/Seoul', ...addresses },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  process.env.CONSOLE_PASSWORD = await password(stack);
+  process.env.CONSOLE_URL = `http://${addresses.PROXY_ADMIN_ADDR}`;
+  process.env.CONSOLE_STATE = folder;
+  return async () => {
+    const ended = new Promise((resolve) => stack.once('exit', resolve));
+    stack.kill('SIGTERM');
+    await ended;
+    rmSync(folder, { recursive: true, force: true });
+  };
+}
+
+/** Says that all is up, too. */
+function password(stack: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let output = '';
+    stack.stdout?.on('data', (piece) => {
+      output += String(piece);
+      const found = /Password\s+(\S+)/.exec(output)?.[1];
+      if (found) resolve(found);
+    });
+    stack.once('exit', (code) => reject(new Error(`stack ended with ${code}:\n${output}`)));
+    setTimeout(
+      () => reject(new Error(`stack is not up yet:\n${output}`)),
+      START_TIMEOUT_MS,
+    ).unref();
+  });
+}
+
+function freeAddress(): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() =>
+        typeof address === 'object' && address
+          ? resolve(`127.0.0.1:${address.port}`)
+          : reject(new Error('There is no free port.')),
+      );
+    });
+  });
+}

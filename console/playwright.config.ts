@@ -1,0 +1,19 @@
+import { defineConfig } from '@playwright/test';
+
+import { chromium } from './e2e/chromium';
+
+export default defineConfig({
+  testDir: 'e2e',
+  globalSetup: './e2e/system.ts',
+  // One system, and two cores for it and the browser.
+  workers: 1,
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
+  reporter: 'list',
+  use: {
+    ...chromium,
+    locale: 'en-US',
+    permissions: ['clipboard-read', 'clipboard-write'],
+    trace: 'retain-on-failure',
+  },
+});

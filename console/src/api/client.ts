@@ -1,0 +1,58 @@
+/** The admin API, typed by its description. */
+
+import createClient from 'openapi-fetch';
+
+import { announce } from './config-revision';
+import type { Code, ErrorBody, paths } from './schema';
+
+/** A refusal of control, or `unreachable` when there was no answer of control's. */
+export class ApiError extends Error {
+  constructor(
+    readonly code: Code | 'unreachable',
+    readonly status: number,
+    message: string,
+    readonly retryAfterSeconds: number | null = null,
+  ) {
+    super(message);
+    this.name = 'ApiError';
+  }
+}
+
+/** Another site cannot send this header without asking, which control never allows. */
+const SAME_SITE = { 'x-requested-with': 'console' };
+
+export const api = createClient<paths>({ baseUrl: location.origin, headers: SAME_SITE });
+
+api.use({
+  onResponse({ response }) {
+    const revision = Number(response.headers.get('x-config-revision'));
+    if (revision > 0) announce(revision);
+  },
+});
+
+/** The data of an answer; a refusal is thrown. */
+export async function answered<Data>(
+  request: Promise<{ data?: Data; error?: unknown; response: Response }>,
+): Promise<Data> {
+  const { data, error, response } = await request.catch((cause: unknown) => {
+    // Somebody navigated away.
+    if (cause instanceof DOMException) throw cause;
+    throw new ApiError('unreachable', 0, String(cause));
+  });
+  if (response.ok) return data as Data;
+  throw refusal(error, response);
+}
+
+function refusal(body: unknown, response: Response): ApiError {
+  const seconds = Number(response.headers.get('retry-after'));
+  const retryAfterSeconds = seconds > 0 ? seconds : null;
+  if (isErrorBody(body)) {
+    const { code, message } = body.error;
+    return new ApiError(code, response.status, message, retryAfterSeconds);
+  }
+  return new ApiError('unreachable', response.status, response.statusText, retryAfterSeconds);
+}
+
+function isErrorBody(body: unknown): body is ErrorBody {
+  return typeof body === 'object' && body !== null && 'error' in body;
+}

@@ -1,0 +1,37 @@
+import { useQuery } from '@tanstack/react-query';
+
+import { Page } from '@/components/ui/page';
+import { KeyPicker } from '@/features/access-keys/key-picker';
+import { usageQuery } from '@/features/usage/api';
+import { Dashboard } from '@/features/usage/dashboard';
+import { FilterBar } from '@/features/usage/filter-bar';
+import { Freshness } from '@/features/usage/freshness';
+import { useFilters } from '@/features/usage/use-filters';
+import { UserPicker } from '@/features/users/user-picker';
+import { useMessages } from '@/messages/messages';
+
+export function DashboardRoute() {
+  const { dashboard } = useMessages();
+  const { filters, asked, change } = useFilters();
+  const { user_id, access_key_id } = filters;
+  const { data: report } = useQuery(usageQuery(asked));
+  const models = report?.by_model.map(({ model_id }) => model_id).filter(Boolean) ?? [];
+  return (
+    <Page title={dashboard.title} aside={<Freshness asked={asked} />}>
+      <FilterBar filters={filters} models={models} onChange={change}>
+        <UserPicker
+          value={user_id}
+          onChange={(chosen) => change({ user_id: chosen, access_key_id: null })}
+        />
+        {user_id && (
+          <KeyPicker
+            user_id={user_id}
+            value={access_key_id}
+            onChange={(chosen) => change({ access_key_id: chosen })}
+          />
+        )}
+      </FilterBar>
+      <Dashboard asked={asked} />
+    </Page>
+  );
+}

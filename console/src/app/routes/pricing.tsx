@@ -1,0 +1,3 @@
+import { Pricing } from '@/features/pricing/pricing';
+
+export const PricingRoute = Pricing;

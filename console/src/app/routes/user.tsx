@@ -1,0 +1,65 @@
+import { useQuery } from '@tanstack/react-query';
+import { useParams } from 'react-router';
+
+import type { User } from '@/api/schema';
+import { Problem } from '@/components/ui/problem';
+import { Skeleton } from '@/components/ui/skeleton';
+import { AccessKeys } from '@/features/access-keys/access-keys';
+import { accessKeysQuery } from '@/features/access-keys/api';
+import { keyName } from '@/features/access-keys/key-name';
+import { UserChanges } from '@/features/audit/user-changes';
+import { BedrockKeyDialog } from '@/features/bedrock-keys/bedrock-key-dialog';
+import { Budget } from '@/features/budgets/budget';
+import { mappingsQuery } from '@/features/models/api';
+import { Routing } from '@/features/routing/routing';
+import { UserUsage } from '@/features/usage/user-usage';
+import { userQuery } from '@/features/users/api';
+import { UserPage } from '@/features/users/user-page';
+
+export function UserRoute() {
+  const { userId = '' } = useParams();
+  const { data: user, error, refetch } = useQuery(userQuery(userId));
+  if (user) return <OneUser user={user} />;
+  if (error) return <Problem error={error} onRetry={() => void refetch()} />;
+  return <Skeleton className="h-96" />;
+}
+
+function OneUser({ user }: { user: User }) {
+  const keys = useQuery(accessKeysQuery(user.id));
+  const { data: mappings } = useQuery(mappingsQuery);
+  const models = mappings?.filter(({ is_active }) => is_active).map((it) => it.claude_model) ?? [];
+  return (
+    <UserPage user={user}>
+      <div className="grid gap-4 lg:grid-cols-2">
+        <Routing user={user} keys={keys.data ?? []} />
+        <Budget user={user} />
+      </div>
+      {keys.data ? (
+        <AccessKeys
+          user={user}
+          keys={keys.data}
+          models={models}
+          credentialDialog={(key, onClose) => (
+            <BedrockKeyDialog
+              access_key_id={key.id}
+              name={keyName(key)}
+              isRegistered={key.has_bedrock_key}
+              region={key.bedrock_key?.region ?? key.bedrock_region ?? null}
+              isBedrockOnly={user.routing_strategy === 'bedrock_only'}
+              onClose={onClose}
+            />
+          )}
+        />
+      ) : keys.error ? (
+        <Problem error={keys.error} onRetry={() => void keys.refetch()} />
+      ) : (
+        <Skeleton className="h-48" />
+      )}
+      <UserUsage
+        user={user}
+        keys={(keys.data ?? []).map((key) => ({ id: key.id, label: keyName(key) }))}
+      />
+      <UserChanges user_id={user.id} />
+    </UserPage>
+  );
+}

@@ -1,0 +1,3 @@
+import { Users } from '@/features/users/users';
+
+export const UsersRoute = Users;

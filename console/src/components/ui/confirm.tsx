@@ -1,0 +1,59 @@
+import { useState, type ReactNode } from 'react';
+
+import { useMessages } from '@/messages/messages';
+
+import { Button } from './button';
+import { Dialog, DialogActions } from './dialog';
+import { Field, Input } from './field';
+import { ProblemNote } from './problem';
+
+interface ConfirmProps {
+  title: string;
+  /** What it will break. */
+  children: ReactNode;
+  submit: string;
+  pending: boolean;
+  error: unknown;
+  /** To be typed before it can be done. */
+  phrase?: { label: string; text: string };
+  onConfirm: () => void;
+  onClose: () => void;
+}
+
+/** Asks before something is broken. */
+export function Confirm(props: ConfirmProps) {
+  const { title, children, submit, pending, error, phrase, onConfirm, onClose } = props;
+  const { actions } = useMessages();
+  const [typed, setTyped] = useState('');
+  const ready = !phrase || typed.trim() === phrase.text;
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (ready) onConfirm();
+        }}
+      >
+        <div className="space-y-2">{children}</div>
+        {phrase && (
+          <div className="mt-4">
+            <Field label={phrase.label}>
+              <Input
+                value={typed}
+                autoComplete="off"
+                onChange={(event) => setTyped(event.target.value)}
+              />
+            </Field>
+          </div>
+        )}
+        <ProblemNote error={error} />
+        <DialogActions>
+          <Button onClick={onClose}>{actions.cancel}</Button>
+          <Button variant="danger" type="submit" disabled={pending || !ready}>
+            {submit}
+          </Button>
+        </DialogActions>
+      </form>
+    </Dialog>
+  );
+}

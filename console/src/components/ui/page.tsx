@@ -1,0 +1,34 @@
+import { useEffect, type ReactNode } from 'react';
+
+import { useMessages } from '@/messages/messages';
+
+interface PageProps {
+  title: string;
+  text?: ReactNode;
+  /** Above the title: where one comes from. */
+  above?: ReactNode;
+  /** Beside the title: state, then actions. */
+  aside?: ReactNode;
+  children: ReactNode;
+}
+
+/** A page: its title, also of the window, and what is on it. */
+export function Page({ title, text, above, aside, children }: PageProps) {
+  const { product } = useMessages();
+  useEffect(() => {
+    document.title = `${title} · ${product}`;
+  }, [title, product]);
+  return (
+    <>
+      {above}
+      <header className="mb-5 flex flex-wrap items-start justify-between gap-x-4 gap-y-3">
+        <div className="min-w-0">
+          <h1 className="text-xl font-semibold tracking-tight break-words">{title}</h1>
+          {text && <p className="mt-1 max-w-2xl text-muted">{text}</p>}
+        </div>
+        {aside && <div className="flex flex-wrap items-center gap-2">{aside}</div>}
+      </header>
+      <div className="space-y-4">{children}</div>
+    </>
+  );
+}

@@ -1,0 +1,239 @@
+import { KeyRound, Pencil, Plus, RotateCw, ShieldCheck, Trash2 } from 'lucide-react';
+import { useState, type ReactNode } from 'react';
+
+import type { AccessKeyWithCircuit, IssuedAccessKey, User } from '@/api/schema';
+import { Badge, type Tone } from '@/components/ui/badge';
+import { Button } from '@/components/ui/button';
+import { Card } from '@/components/ui/card';
+import { Empty } from '@/components/ui/empty';
+import { Menu, MenuItem } from '@/components/ui/menu';
+import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { useFormats } from '@/formats/use-formats';
+import { useNow } from '@/formats/use-now';
+import { useMessages } from '@/messages/messages';
+
+import { CircuitState } from './circuit-state';
+import { EditKey, IssueKey } from './issue-key';
+import { IssuedKey } from './issued-key';
+import { keyName } from './key-name';
+import { RevokeKey } from './revoke-key';
+import { RotateKey } from './rotate-key';
+import { statusOf } from './status';
+
+/** What is asked about one key in a dialog. */
+type KeyQuestion = 'edit' | 'rotate' | 'revoke' | 'credential';
+
+type Asked = { about: KeyQuestion; accessKey: AccessKeyWithCircuit } | { about: 'issue' };
+
+interface AccessKeysProps {
+  user: User;
+  keys: AccessKeyWithCircuit[];
+  /** Models that Claude Code can be told to use. */
+  models: string[];
+  /** The dialog about a key's credential, which is another feature's. */
+  credentialDialog: (accessKey: AccessKeyWithCircuit, onClose: () => void) => ReactNode;
+}
+
+export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysProps) {
+  const { keys: says } = useMessages();
+  const [asked, ask] = useState<Asked | null>(null);
+  const [issued, show] = useState<IssuedAccessKey | null>(null);
+  const [showsRevoked, setShowsRevoked] = useState(false);
+  const revoked = keys.filter(({ status }) => status === 'revoked').length;
+  const shown = showsRevoked ? keys : keys.filter(({ status }) => status !== 'revoked');
+  const isActive = user.status === 'active';
+  const close = () => ask(null);
+  const reveal = (key: IssuedAccessKey) => {
+    close();
+    show(key);
+  };
+
+  return (
+    <Card
+      flush
+      title={says.title}
+      aside={
+        <>
+          {revoked > 0 && (
+            <Button variant="quiet" size="small" onClick={() => setShowsRevoked(!showsRevoked)}>
+              {showsRevoked ? says.hideRevoked : says.showRevoked(revoked)}
+            </Button>
+          )}
+          <Button
+            variant="primary"
+            size="small"
+            disabled={!isActive}
+            onClick={() => ask({ about: 'issue' })}
+          >
+            <Plus aria-hidden />
+            {says.issue}
+          </Button>
+        </>
+      }
+    >
+      {shown.length === 0 ? (
+        <Empty
+          icon={KeyRound}
+          title={says.empty}
+          text={isActive ? says.emptyText : says.emptyInactive}
+        />
+      ) : (
+        <Table
+          label={says.title}
+          head={
+            <>
+              <HeadCell>{says.key}</HeadCell>
+              <HeadCell>{says.status}</HeadCell>
+              <HeadCell>{says.credential}</HeadCell>
+              <HeadCell>{says.circuit}</HeadCell>
+              <HeadCell>{says.lastUsed}</HeadCell>
+              <HeadCell>{says.expires}</HeadCell>
+              <HeadCell>
+                <span className="sr-only">{says.actionsOf('')}</span>
+              </HeadCell>
+            </>
+          }
+        >
+          {shown.map((accessKey) => (
+            <KeyRow
+              key={accessKey.id}
+              user={user}
+              accessKey={accessKey}
+              onAsk={(about) => ask({ about, accessKey })}
+            />
+          ))}
+        </Table>
+      )}
+      {asked && dialog(asked)}
+      {issued && (
+        <IssuedKey
+          issued={issued}
+          routing_strategy={user.routing_strategy}
+          onClose={() => show(null)}
+        />
+      )}
+    </Card>
+  );
+
+  function dialog(asked: Asked): ReactNode {
+    switch (asked.about) {
+      case 'issue':
+        return <IssueKey user={user} models={models} onIssued={reveal} onClose={close} />;
+      case 'edit':
+        return <EditKey accessKey={asked.accessKey} models={models} onClose={close} />;
+      case 'rotate':
+        return <RotateKey accessKey={asked.accessKey} onIssued={reveal} onClose={close} />;
+      case 'revoke':
+        return <RevokeKey accessKey={asked.accessKey} onClose={close} />;
+      case 'credential':
+        return credentialDialog(asked.accessKey, close);
+    }
+  }
+}
+
+interface KeyRowProps {
+  user: User;
+  accessKey: AccessKeyWithCircuit;
+  onAsk: (about: KeyQuestion) => void;
+}
+
+function KeyRow({ user, accessKey, onAsk }: KeyRowProps) {
+  const { keys: says, state, credential, actions } = useMessages();
+  const formats = useFormats();
+  const now = useNow(accessKey.status === 'rotating' ? 1_000 : 30_000);
+  const status = statusOf(accessKey, now);
+  const works = status === 'active' || status === 'rotating';
+  const { bedrock_key, last_used_at, expires_at } = accessKey;
+  return (
+    <tr>
+      <RowHead className="min-w-36">
+        <span className="block font-medium">{accessKey.name ?? says.unnamed}</span>
+        <code className="font-mono text-xs text-muted">{accessKey.key_prefix}…</code>
+      </RowHead>
+      <Cell className="whitespace-nowrap">
+        <KeyStatus accessKey={accessKey} now={now} />
+      </Cell>
+      <Cell className="whitespace-nowrap">
+        {bedrock_key ? (
+          <>
+            <span className="block">{credential.kinds[bedrock_key.kind]}</span>
+            <span className="text-xs text-muted">{bedrock_key.region}</span>
+          </>
+        ) : (
+          <span className="text-muted">{says.noCredential}</span>
+        )}
+      </Cell>
+      <Cell>
+        {works ? (
+          <CircuitState accessKey={accessKey} routing_strategy={user.routing_strategy} />
+        ) : (
+          state.none
+        )}
+      </Cell>
+      <Cell className="whitespace-nowrap">
+        {last_used_at ? (
+          <span title={formats.exactTime(last_used_at)}>{formats.ago(last_used_at, now)}</span>
+        ) : (
+          state.never
+        )}
+      </Cell>
+      <Cell className="whitespace-nowrap">
+        {expires_at ? (
+          <span title={formats.exactTime(expires_at)}>{formats.date(expires_at)}</span>
+        ) : (
+          state.never
+        )}
+      </Cell>
+      <Cell className="text-right">
+        {works && (
+          <Menu label={says.actionsOf(keyName(accessKey))}>
+            <MenuItem onSelect={() => onAsk('edit')}>
+              <Pencil aria-hidden />
+              {actions.edit}
+            </MenuItem>
+            {user.status === 'active' && (
+              <MenuItem onSelect={() => onAsk('credential')}>
+                <ShieldCheck aria-hidden />
+                {credential.manage}
+              </MenuItem>
+            )}
+            {status === 'active' && user.status === 'active' && (
+              <MenuItem onSelect={() => onAsk('rotate')}>
+                <RotateCw aria-hidden />
+                {says.rotate}
+              </MenuItem>
+            )}
+            <MenuItem danger onSelect={() => onAsk('revoke')}>
+              <Trash2 aria-hidden />
+              {says.revoke}
+            </MenuItem>
+          </Menu>
+        )}
+      </Cell>
+    </tr>
+  );
+}
+
+const TONES: Record<ReturnType<typeof statusOf>, Tone> = {
+  active: 'good',
+  rotating: 'accent',
+  revoked: 'neutral',
+  expired: 'neutral',
+};
+
+function KeyStatus({ accessKey, now }: { accessKey: AccessKeyWithCircuit; now: Date }) {
+  const { keys: says } = useMessages();
+  const formats = useFormats();
+  const status = statusOf(accessKey, now);
+  const { rotation_expires_at } = accessKey;
+  return (
+    <>
+      <Badge tone={TONES[status]}>{says.statuses[status]}</Badge>
+      {status === 'rotating' && rotation_expires_at && (
+        <span className="mt-0.5 block text-xs text-muted tabular-nums">
+          {says.graceLeft(formats.remaining(rotation_expires_at, now))}
+        </span>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,135 @@
+import { useState, type FormEvent } from 'react';
+
+import type { AccessKey } from '@/api/schema';
+import { RegionInput } from '@/components/region-input';
+import { Button } from '@/components/ui/button';
+import { Dialog, DialogActions } from '@/components/ui/dialog';
+import { Field, Input, Select } from '@/components/ui/field';
+import { ProblemNote } from '@/components/ui/problem';
+import { written } from '@/components/ui/written';
+import { useSettings } from '@/features/settings/api';
+import { useFormats } from '@/formats/use-formats';
+import { useNow } from '@/formats/use-now';
+import { dayOf } from '@/formats/zone';
+import { useMessages } from '@/messages/messages';
+
+import { EXPIRIES, expiresAt, type Expiry } from './expiry';
+
+/** What can be said of a key when it is issued, and changed later. */
+export type KeySettings = Pick<AccessKey, 'name' | 'expires_at' | 'model' | 'bedrock_region'>;
+
+interface KeyFormProps {
+  title: string;
+  text?: string;
+  /** What is said of it so far. */
+  settings?: KeySettings;
+  /** Models that Claude Code can be told to use. */
+  models: string[];
+  submit: string;
+  pending: boolean;
+  error: unknown;
+  onSubmit: (settings: KeySettings) => void;
+  onClose: () => void;
+}
+
+export function KeyForm(props: KeyFormProps) {
+  const { title, text, settings, submit, pending, error, onSubmit, onClose } = props;
+  const { keys: says, actions } = useMessages();
+  const { zone } = useFormats();
+  const { bedrock_region } = useSettings();
+  const before = settings?.expires_at ?? null;
+  const [expiry, setExpiry] = useState<Expiry>(before ? 'custom' : 'never');
+  const chosen = settings?.model;
+  const models =
+    chosen && !props.models.includes(chosen) ? [chosen, ...props.models] : props.models;
+
+  function send(event: FormEvent<HTMLFormElement>) {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget);
+    const text = (field: string) => written(form, field).trim() || null;
+    onSubmit({
+      name: text('name'),
+      expires_at: expiresAt(expiry, written(form, 'last_day'), new Date(), zone),
+      model: text('model'),
+      bedrock_region: text('bedrock_region'),
+    });
+  }
+
+  return (
+    <Dialog title={title} text={text} onClose={onClose}>
+      <form onSubmit={send} className="space-y-4">
+        <Field label={says.name} hint={says.nameHint}>
+          <Input
+            name="name"
+            defaultValue={settings?.name ?? ''}
+            maxLength={255}
+            autoComplete="off"
+          />
+        </Field>
+        <ExpiryFields expiry={expiry} before={before} onChange={setExpiry} />
+        <Field label={says.model} hint={says.modelHint}>
+          <Select name="model" defaultValue={chosen ?? ''}>
+            <option value="">{says.modelDefault}</option>
+            {models.map((model) => (
+              <option key={model}>{model}</option>
+            ))}
+          </Select>
+        </Field>
+        <Field label={says.region} hint={says.regionHint}>
+          <RegionInput
+            name="bedrock_region"
+            defaultValue={settings?.bedrock_region ?? ''}
+            placeholder={bedrock_region}
+          />
+        </Field>
+        <ProblemNote error={error} />
+        <DialogActions>
+          <Button onClick={onClose}>{actions.cancel}</Button>
+          <Button type="submit" variant="primary" disabled={pending}>
+            {submit}
+          </Button>
+        </DialogActions>
+      </form>
+    </Dialog>
+  );
+}
+
+interface ExpiryFieldsProps {
+  expiry: Expiry;
+  /** When it expires so far. */
+  before: string | null;
+  onChange: (expiry: Expiry) => void;
+}
+
+function ExpiryFields({ expiry, before, onChange }: ExpiryFieldsProps) {
+  const { keys: says } = useMessages();
+  const { zone } = useFormats();
+  const tomorrow = dayOf(useNow(), zone, 1);
+  const names: Record<Expiry, string> = {
+    never: says.expiryNever,
+    '30': says.expiryDays(30),
+    '90': says.expiryDays(90),
+    '365': says.expiryDays(365),
+    custom: says.expiryCustom,
+  };
+  // The last moment of a key is in its last day.
+  const lastDay = before && dayOf(new Date(new Date(before).getTime() - 1), zone);
+  return (
+    <div className="grid gap-4 xs:grid-cols-2">
+      <Field label={says.expiry}>
+        <Select value={expiry} onChange={({ target }) => onChange(target.value as Expiry)}>
+          {EXPIRIES.map((value) => (
+            <option key={value} value={value}>
+              {names[value]}
+            </option>
+          ))}
+        </Select>
+      </Field>
+      {expiry === 'custom' && (
+        <Field label={says.expiryDate}>
+          <Input type="date" name="last_day" defaultValue={lastDay ?? tomorrow} required />
+        </Field>
+      )}
+    </div>
+  );
+}

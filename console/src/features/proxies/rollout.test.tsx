@@ -1,0 +1,45 @@
+// @vitest-environment jsdom
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { act, render, screen } from '@testing-library/react';
+import { MemoryRouter } from 'react-router';
+import { expect, test, vi } from 'vitest';
+
+import { announce } from '@/api/config-revision';
+import type { Proxy, ProxyList } from '@/api/schema';
+import { en } from '@/messages/en';
+import { MessagesProvider } from '@/messages/messages';
+
+import { Rollout } from './rollout';
+
+// Before the client is made, which keeps the `fetch` that it finds.
+const control = vi.hoisted(() => {
+  const answers: { proxies: unknown } = { proxies: null };
+  globalThis.fetch = () => Promise.resolve(Response.json(answers.proxies));
+  return answers;
+});
+
+const fleet = (...revisions: number[]) =>
+  ({
+    head: { epoch: 'e', revision: 8 },
+    items: revisions.map(
+      (applied_revision) => ({ is_connected: true, applied_epoch: 'e', applied_revision }) as Proxy,
+    ),
+  }) as ProxyList;
+
+test('a change is followed until every proxy has it', async () => {
+  control.proxies = fleet(7, 8);
+  render(
+    <MemoryRouter>
+      <MessagesProvider spoken={{ language: 'en', messages: en }}>
+        <QueryClientProvider client={new QueryClient()}>
+          <Rollout />
+        </QueryClientProvider>
+      </MessagesProvider>
+    </MemoryRouter>,
+  );
+  expect(screen.queryByText(/In force/)).toBeNull();
+  act(() => announce(8));
+  expect(await screen.findByText('In force on 1 of 2 proxies…')).toBeDefined();
+  control.proxies = fleet(8, 9);
+  expect(await screen.findByText('In force on 2 of 2 proxies.')).toBeDefined();
+});

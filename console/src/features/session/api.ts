@@ -1,0 +1,40 @@
+import { queryOptions, useMutation, useQueryClient } from '@tanstack/react-query';
+
+import { answered, api } from '@/api/client';
+import type { ConsoleSession } from '@/api/schema';
+
+/** Null: nobody is signed in. */
+export const sessionQuery = queryOptions({
+  queryKey: ['session'],
+  queryFn: async ({ signal }): Promise<ConsoleSession | null> =>
+    (await answered(api.GET('/admin/session', { signal }))) ?? null,
+  staleTime: Infinity,
+});
+
+/** HTTP Basic, for names and passwords in any script. */
+function basic(username: string, password: string): string {
+  const bytes = new TextEncoder().encode(`${username}:${password}`);
+  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+}
+
+export function useSignIn() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: ({ username, password }: { username: string; password: string }) =>
+      answered(
+        api.POST('/admin/session', { headers: { authorization: basic(username, password) } }),
+      ),
+    onSuccess: (session) => client.setQueryData(sessionQuery.queryKey, session),
+  });
+}
+
+export function useSignOut() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: () => answered(api.DELETE('/admin/session')),
+    onSuccess: () => {
+      client.setQueryData(sessionQuery.queryKey, null);
+      client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== 'session' });
+    },
+  });
+}

@@ -1,0 +1,148 @@
+import { useQuery } from '@tanstack/react-query';
+import { ChartNoAxesColumn } from 'lucide-react';
+import { useSearchParams } from 'react-router';
+
+import type { UsageReport } from '@/api/schema';
+import { Card } from '@/components/ui/card';
+import { Empty } from '@/components/ui/empty';
+import { Problem } from '@/components/ui/problem';
+import { Segmented } from '@/components/ui/segmented';
+import { Skeleton } from '@/components/ui/skeleton';
+import { useMessages } from '@/messages/messages';
+
+import { usageQuery, usageSeriesQuery, type SeriesBy } from './api';
+import { Breakdown } from './breakdown';
+import { Figures } from './figures';
+import type { Asked } from './filters';
+import { MEASURES } from './measures';
+import { Outcomes } from './outcomes';
+import { OverTime } from './over-time';
+import { Requests } from './requests';
+import { TopUsers } from './top-users';
+import { useLabels } from './use-labels';
+
+/** A range in numbers, in charts, and request by request. */
+export function Dashboard({ asked }: { asked: Asked }) {
+  const { dashboard } = useMessages();
+  const usage = useQuery(usageQuery(asked));
+  const report = usage.data;
+  if (!report) {
+    return usage.error ? (
+      <Problem error={usage.error} onRetry={() => void usage.refetch()} />
+    ) : (
+      <Loading />
+    );
+  }
+  return (
+    <>
+      <Figures report={report} />
+      {report.totals.requests > 0 ? (
+        <Charts asked={asked} report={report} />
+      ) : (
+        <Card title={dashboard.empty}>
+          <Empty icon={ChartNoAxesColumn} title={dashboard.empty} text={dashboard.emptyText} />
+        </Card>
+      )}
+      <Requests asked={asked} />
+    </>
+  );
+}
+
+function Charts({ asked, report }: { asked: Asked; report: UsageReport }) {
+  const { chart } = useMessages();
+  const labels = useLabels();
+  const { by, isCumulative, chooseBy, chooseSums } = useStacking();
+  const series = useQuery(usageSeriesQuery(asked, report, by));
+  return (
+    <>
+      <div className="flex flex-wrap items-center justify-end gap-2">
+        <Segmented
+          label={chart.by}
+          value={by}
+          options={[
+            { value: 'provider', label: chart.byProvider },
+            { value: 'model', label: chart.byModel },
+          ]}
+          onChange={chooseBy}
+        />
+        <Segmented
+          label={chart.sums}
+          value={isCumulative ? 'cumulative' : 'period'}
+          options={[
+            { value: 'period', label: chart.period },
+            { value: 'cumulative', label: chart.cumulative },
+          ]}
+          onChange={chooseSums}
+        />
+      </div>
+      <div className="grid gap-4 xl:grid-cols-2 3xl:grid-cols-3">
+        {MEASURES.map((measure) =>
+          series.data ? (
+            <OverTime
+              key={measure}
+              measure={measure}
+              report={report}
+              series={series.data}
+              by={by}
+              isCumulative={isCumulative}
+            />
+          ) : series.error ? (
+            <Problem key={measure} error={series.error} onRetry={() => void series.refetch()} />
+          ) : (
+            <Skeleton key={measure} className="h-80" />
+          ),
+        )}
+        <TopUsers asked={asked} total={Number(report.totals.estimated_cost_usd)} />
+        <Breakdown
+          title={chart.modelMix}
+          heading={chart.byModel}
+          name="models"
+          parts={report.by_model.map((part) => ({
+            ...part,
+            key: part.model_id,
+            label: labels.model(part.model_id),
+          }))}
+          total={report.totals}
+        />
+        <Outcomes report={report} />
+      </div>
+    </>
+  );
+}
+
+/** How the charts are stacked; in the address, too. */
+function useStacking() {
+  const [search, setSearch] = useSearchParams();
+  const set = (name: string, value: string, usual: string) =>
+    setSearch(
+      (before) => {
+        const next = new URLSearchParams(before);
+        if (value === usual) next.delete(name);
+        else next.set(name, value);
+        return next;
+      },
+      { replace: true, preventScrollReset: true },
+    );
+  return {
+    by: search.get('by') === 'model' ? ('model' as const) : ('provider' as const),
+    isCumulative: search.get('sums') === 'cumulative',
+    chooseBy: (by: SeriesBy) => set('by', by, 'provider'),
+    chooseSums: (sums: string) => set('sums', sums, 'period'),
+  };
+}
+
+function Loading() {
+  return (
+    <>
+      <div className="grid grid-cols-2 gap-3 md:grid-cols-3 2xl:grid-cols-6">
+        {['a', 'b', 'c', 'd', 'e', 'f'].map((key) => (
+          <Skeleton key={key} className="h-24" />
+        ))}
+      </div>
+      <div className="grid gap-4 xl:grid-cols-2 3xl:grid-cols-3">
+        <Skeleton className="h-80" />
+        <Skeleton className="h-80" />
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,99 @@
+import { lazy, Suspense } from 'react';
+
+import type { UsageReport } from '@/api/schema';
+import { ChartCard, type ChartTable } from '@/components/chart/chart-card';
+import { cumulative, OTHER, timeline, type Timeline } from '@/components/chart/timeline';
+import { Skeleton } from '@/components/ui/skeleton';
+import { useFormats } from '@/formats/use-formats';
+import { useNow } from '@/formats/use-now';
+import { useMessages } from '@/messages/messages';
+
+import type { SeriesBy, UsageSeries } from './api';
+import { measures, type Measure } from './measures';
+import { useLabels } from './use-labels';
+
+// Recharts is as large as everything else together.
+const TimeChart = lazy(() =>
+  import('@/components/chart/time-chart').then(({ TimeChart }) => ({ default: TimeChart })),
+);
+
+interface OverTimeProps {
+  measure: Measure;
+  report: UsageReport;
+  series: UsageSeries[];
+  by: SeriesBy;
+  isCumulative: boolean;
+  className?: string;
+}
+
+/** One measure over time, stacked. */
+export function OverTime({ measure, report, series, by, isCumulative, className }: OverTimeProps) {
+  const { chart } = useMessages();
+  const formats = useFormats();
+  const now = useNow();
+  const labels = useLabels();
+  const { of, format, tick } = measures[measure];
+  const bucket = report.bucket_type;
+
+  const periods = timeline({
+    bucket,
+    from: new Date(report.from),
+    to: new Date(report.to),
+    now,
+    zone: report.timezone,
+    total: report.buckets.map((it) => ({ start: it.bucket_start, value: of(it) })),
+    series: series.map(({ label, buckets }) => ({
+      key: label,
+      amounts: buckets.map((it) => ({ start: it.bucket_start, value: of(it) })),
+    })),
+  });
+  const shown = isCumulative ? cumulative(periods) : periods;
+  const label = (key: string) => (key === OTHER ? chart.other : labels[by](key));
+  return (
+    <ChartCard
+      title={chart[measure]}
+      text={isCumulative ? chart.cumulative : chart.perBucket[bucket]}
+      name={`${measure}_${report.from.slice(0, 10)}_${report.to.slice(0, 10)}`}
+      table={tableOf(shown, label, (start) => formats.bucket(bucket, start), format(formats))}
+      className={className}
+    >
+      <Suspense fallback={<Skeleton className="h-64" />}>
+        <TimeChart
+          title={chart[measure]}
+          timeline={shown}
+          bucket={bucket}
+          isCumulative={isCumulative}
+          label={label}
+          format={format(formats)}
+          tick={tick(formats)}
+        />
+      </Suspense>
+    </ChartCard>
+  );
+
+  function tableOf(
+    { keys, points }: Timeline,
+    name: (key: string) => string,
+    time: (start: Date) => string,
+    shownAs: (value: number) => string,
+  ): ChartTable {
+    const number = { format: (value: string | number) => shownAs(Number(value)) };
+    return {
+      columns: [
+        {
+          name: chart.time,
+          format: (at) => time(new Date(at)) + (isRunning(at) ? ` (${chart.running})` : ''),
+        },
+        ...keys.map((key) => ({ name: name(key), ...number })),
+        { name: chart.total, ...number },
+      ],
+      rows: points.map(({ start, values }) => {
+        const parts = keys.map((key) => values[key] ?? 0);
+        return [start.toISOString(), ...parts, parts.reduce((sum, part) => sum + part, 0)];
+      }),
+    };
+    function isRunning(at: string | number) {
+      return points.find(({ start }) => start.toISOString() === at)?.isRunning;
+    }
+  }
+}

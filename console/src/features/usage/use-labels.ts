@@ -1,0 +1,16 @@
+import { useMessages } from '@/messages/messages';
+
+import type { SeriesBy } from './api';
+
+const isKey = <Names extends object>(names: Names, key: PropertyKey): key is keyof Names =>
+  key in names;
+
+/** What models, providers and outcomes are called. Newer ones than ours keep their own names. */
+export function useLabels() {
+  const { chart, provider, outcome } = useMessages();
+  return {
+    model: (id: string) => id || chart.unnamed,
+    provider: (id: string) => (isKey(provider, id) ? provider[id] : id),
+    outcome: (id: string) => (isKey(outcome, id) ? outcome[id] : id),
+  } satisfies Record<SeriesBy | 'outcome', (id: string) => string>;
+}
