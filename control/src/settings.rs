@@ -9,6 +9,7 @@ use std::{
     error::Error, fmt, fs, net::SocketAddr, path::PathBuf, slice, str::FromStr, time::Duration,
 };
 
+use ::telemetry::settings::Exports;
 use aws::{
     Aws,
     settings::{Found, Reason, arn},
@@ -56,6 +57,9 @@ pub enum Command {
     /// Looks after the usage that is stored.
     #[command(subcommand)]
     Usage(UsageCommand),
+    /// Asks the control plane that runs here, and ends with 0 if it is alive: for
+    /// containers.
+    Health(Health),
     /// Names a new history, so that every proxy starts from a snapshot: run it
     /// after the database was restored from a backup.
     NewEpoch(Database),
@@ -116,6 +120,7 @@ pub struct Settings {
     pub admin: Admin,
 
     /// The secret under which access keys are hashed; the proxies need the same.
+    /// Required, or its `…_ARN`.
     #[arg(long, env = "PROXY_KEY_HASHER_SECRET", hide_env_values = true, value_parser = secret,
           required = false, required_unless_present = "key_hasher_secret_arn")]
     pub key_hasher_secret: SecretString,
@@ -138,6 +143,9 @@ pub struct Settings {
     #[command(flatten)]
     pub webhook: Webhook,
 
+    #[command(flatten)]
+    pub exports: Exports,
+
     /// Usage older than this is dropped, whole months at a time.
     #[arg(long, env = "PROXY_USAGE_RETENTION_DAYS", default_value_t = 400,
           value_parser = clap::value_parser!(u32).range(1..=36_500))]
@@ -157,9 +165,20 @@ pub struct Settings {
     pub aws: Aws,
 }
 
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Address for operators, as the control plane has it.
+    #[arg(long, env = "PROXY_CONTROL_OPS_ADDR", default_value = "0.0.0.0:8002")]
+    pub control_ops_addr: SocketAddr,
+
+    /// Whether its tables are there and the database answers.
+    #[arg(long)]
+    pub ready: bool,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct Database {
-    /// Where Postgres is: `postgres://user:password@host/database`. `postgresql://`
+    /// Required, or its `…_ARN`. Where Postgres is: `postgres://user:password@host/database`. `postgresql://`
     /// and `postgresql+asyncpg://` are understood too. `?sslmode=` is `disable`,
     /// `prefer` (when not given), `require`, or `verify-full`, which checks the
     /// server's certificate; `&sslrootcert=` is a PEM file with who may sign it.
@@ -196,7 +215,7 @@ pub struct Listeners {
 /// Who may call over gRPC.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
-    /// The token that proxies present.
+    /// The token that proxies present. Required, or its `…_ARN`.
     #[arg(long, env = "PROXY_SYNC_TOKEN", hide_env_values = true, value_parser = secret,
           required = false, required_unless_present = "sync_token_arn")]
     pub sync_token: SecretString,
@@ -222,7 +241,8 @@ pub struct Sync {
 /// Who may use the admin API.
 #[derive(Debug, Clone, Args)]
 pub struct Admin {
-    /// The administrator's name.
+    /// The administrator's name. Required with the hash, or
+    /// PROXY_ADMIN_CREDENTIALS_ARN.
     #[arg(long, env = "PROXY_ADMIN_USERNAME", value_parser = clap::builder::NonEmptyStringValueParser::new(),
           required = false, required_unless_present = "admin_credentials_arn")]
     pub admin_username: String,
@@ -244,7 +264,7 @@ pub struct Admin {
           conflicts_with_all = ["admin_username", "admin_password_hash"])]
     pub admin_credentials_arn: Option<String>,
 
-    /// The secret that signs sessions.
+    /// The secret that signs sessions. Required, or its `…_ARN`.
     #[arg(long, env = "PROXY_JWT_SECRET", hide_env_values = true, value_parser = secret,
           required = false, required_unless_present = "jwt_secret_arn")]
     pub jwt_secret: SecretString,
