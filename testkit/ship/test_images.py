@@ -50,6 +50,8 @@ def test_what_is_built_is_locked_and_every_base_image_has_a_version():
 def test_every_file_that_the_images_copy_is_sent_to_the_engine():
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
     assert all((ROOT / path).exists() for path in sent), sent
+    members = re.search(r"^members = \[(.*)\]$", (ROOT / "Cargo.toml").read_text(), re.MULTILINE)
+    assert set(re.findall(r'"(.*?)"', members[1])) <= sent
     copied = re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE)
     for path in " ".join(copied).split():
         assert path == "." or any(path == it or path.startswith(f"{it}/") for it in sent), path

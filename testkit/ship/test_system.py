@@ -59,6 +59,9 @@ class Machine:
         names = ["control", *PROXIES, "simulator", "balancer", "prometheus"]
         self.addresses = {name: f"{network}.{number}" for number, name in enumerate(names, 2)}
 
+    def log(self, service):
+        return self.folder / f"{service}.log"
+
     def url(self, service, port):
         return f"http://{self.addresses[service]}:{port}"
 
@@ -79,12 +82,12 @@ class Machine:
             "PROXY_LISTEN_ADDR": f"{address}:8080",
             "PROXY_OPS_ADDR": f"{address}:8081",
         }
-        public = {"PROXY_PUBLIC_URL": self.url("balancer", 8080), "PROXY_DRAIN_DELAY": "0"}
+        public = {"PROXY_PUBLIC_URL": self.url("balancer", 8080), "PROXY_DRAIN_DELAY": "3"}
         return {name: self.here(str(it)) for name, it in given.items()} | listeners | public
 
     def start(self, service, program, port, default=()):
         arguments = [self.here(it) for it in SERVICES[service].get("command", default)]
-        log = (self.folder / f"{service}.log").open("w")
+        log = self.log(service).open("w")
         return started(
             PROGRAMS / program,
             *arguments,
@@ -95,21 +98,20 @@ class Machine:
         )
 
     def balancer(self):
-        text = (ROOT / "compose/Caddyfile").read_text()
-        proxies = " ".join(f"{self.addresses[proxy]}:8080" for proxy in PROXIES)
-        # The services' names are known inside of compose only.
-        text, count = re.subn(r"dynamic a proxy 8080 \{.*?\n\t\t\}", f"to {proxies}", text, flags=re.S)
-        assert count == 1
-        text = text.replace("admin off", f"admin off\n\tdefault_bind {self.addresses['balancer']}")
-        file = self.folder / "Caddyfile"
-        file.write_text(self.here(text))
         env = {
             "CLIENT_ADDRESS": self.url("balancer", 8080),
             "CONSOLE_ADDRESS": self.url("balancer", 8000),
+            "PROXIES": " ".join(f"{self.addresses[proxy]}:8080" for proxy in PROXIES),
+            "CONTROL": f"{self.addresses['control']}:8000",
             "HOME": str(self.folder),
         }
+        # Inside of compose it has an address for itself.
+        text = (ROOT / "compose/Caddyfile").read_text()
+        file = self.folder / "Caddyfile"
+        file.write_text(text.replace("admin off", f"admin off\n\tdefault_bind {self.addresses['balancer']}"))
         caddy = [TOOLS / "caddy", "run", "--adapter", "caddyfile", "--config", file]
-        return started(*caddy, env=env, ready=(self.addresses["balancer"], 8080))
+        log = self.log("balancer").open("w")
+        return started(*caddy, env=env, ready=(self.addresses["balancer"], 8080), stdout=log, stderr=log)
 
     def prometheus(self):
         targets = {
@@ -128,7 +130,7 @@ class Machine:
             f"--web.listen-address={address}:9090",
             env={},
             ready=(address, 9090),
-            stderr=(self.folder / "prometheus.log").open("w"),
+            stderr=self.log("prometheus").open("w"),
         )
 
 
@@ -167,8 +169,10 @@ def machine(tmp_path_factory, secrets):
     with ExitStack() as services:
         services.enter_context(machine.start("simulator", "simulator", 8090))
         services.enter_context(machine.start("control", "claude-code-control", 8002, ["serve"]))
-        for proxy in PROXIES:
+        machine.proxies = [
             services.enter_context(machine.start(proxy, "claude-code-proxy", 8081))
+            for proxy in PROXIES
+        ]
         services.enter_context(machine.balancer())
         for service, port in [("control", 8002), *((proxy, 8081) for proxy in PROXIES)]:
             ready = machine.url(service, port) + "/readyz"
@@ -199,17 +203,18 @@ def ask(base_url):
     return call(f"{base_url}/v1/messages", question, **headers)
 
 
-def test_a_developer_is_answered_through_the_balancer(base_url):
-    # A key that is just made may not be with both proxies yet.
-    def answered():
-        try:
-            return ask(base_url)
-        except urllib.error.HTTPError as error:
-            if error.code == 401:
-                return None
-            raise
+def answered(base_url):
+    """A key that is just made may not be with the proxies yet."""
+    try:
+        return ask(base_url)
+    except urllib.error.HTTPError as error:
+        if error.code == 401:
+            return None
+        raise
 
-    answer = eventually(answered, "the key does not get to the proxies")
+
+def test_a_developer_is_answered_through_the_balancer(base_url):
+    answer = eventually(lambda: answered(base_url), "the key does not get to the proxies")
     assert answer["type"] == "message" and answer["content"]
 
 
@@ -237,3 +242,29 @@ def test_prometheus_reads_every_process_and_answers_every_dashboard(machine, bas
         assert len(groups[0]["rules"]) == len(
             yaml.safe_load((ROOT / "observability/alerts.yaml").read_text())["groups"][0]["rules"]
         )
+
+
+def test_no_request_fails_while_a_proxy_is_replaced(machine, base_url):
+    eventually(lambda: answered(base_url), "the key does not get to the proxies")
+    replaced = machine.proxies[0]
+    replaced.terminate()
+    # While it stops and when it is gone.
+    while replaced.poll() is None:
+        assert ask(base_url)["type"] == "message"
+    assert replaced.returncode == 0
+    for _ in range(10):
+        assert ask(base_url)["type"] == "message"
+
+
+def test_no_access_key_is_in_a_log_whatever_happens(machine, base_url):
+    # Of the last proxy nothing is left to answer.
+    for proxy in machine.proxies:
+        proxy.kill()
+        proxy.wait()
+    with pytest.raises(urllib.error.HTTPError) as failed:
+        ask(base_url)
+    assert failed.value.code in {502, 503}
+    key = base_url.rpartition("/")[2]
+    logs = list(machine.folder.glob("*.log"))
+    assert machine.log("balancer") in logs and machine.log("proxy-1") in logs
+    assert not [log.name for log in logs if key in log.read_text()]
