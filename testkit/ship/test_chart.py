@@ -102,6 +102,9 @@ def test_a_wrong_manifest_would_be_refused(rendered):
 
 
 def test_nothing_is_on_that_was_not_asked_for(rendered):
+    # A pod is replaced because of what is in it, and not of the chart's version.
+    labels = pods(rendered["default"])["proxy"]["metadata"]["labels"]
+    assert labels.keys() == {f"app.kubernetes.io/{it}" for it in ["name", "instance", "component"]}
     assert kinds(rendered["default"]) == {"Deployment", "Job", "Service", "ServiceAccount"}
     spec = pods(rendered["default"])["proxy"]["spec"]
     assert "topologySpreadConstraints" not in spec and "volumes" not in spec
@@ -185,7 +188,8 @@ def test_each_process_gets_only_its_own_secrets(rendered):
 
 
 def test_what_an_arn_names_is_not_looked_for_in_the_secret(rendered):
-    optional = {"PROXY_LOCAL_ENCRYPTION_KEY", "PROXY_PLAN_API_KEY", "PROXY_BUDGET_WEBHOOK_SECRET"}
+    # Nor a key to seal with, when KMS has one.
+    optional = {"PROXY_PLAN_API_KEY", "PROXY_BUDGET_WEBHOOK_SECRET"}
     for component in ["proxy", "control", "migration"]:
         assert from_secret(rendered["aws"], component) <= optional
         env = environment(rendered["aws"], component)

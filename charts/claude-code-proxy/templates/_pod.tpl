@@ -8,11 +8,11 @@ and may (variables from the Secret), given (variables of the chart).
 {{- define "env" -}}
 {{- $settings := mergeOverwrite (dict) .root.Values.settings .values.settings -}}
 {{- $secret := include "secretName" .root -}}
-{{- $arns := dict "PROXY_ADMIN_USERNAME" "PROXY_ADMIN_CREDENTIALS_ARN" "PROXY_ADMIN_PASSWORD_HASH" "PROXY_ADMIN_CREDENTIALS_ARN" -}}
+{{- $others := dict "PROXY_ADMIN_USERNAME" "PROXY_ADMIN_CREDENTIALS_ARN" "PROXY_ADMIN_PASSWORD_HASH" "PROXY_ADMIN_CREDENTIALS_ARN" "PROXY_LOCAL_ENCRYPTION_KEY" "PROXY_KMS_KEY_ID" -}}
 {{- $must := .must -}}
 {{- range concat .must .may }}
-{{- $arn := default (printf "%s_ARN" .) (get $arns .) -}}
-{{- if not (or (hasKey $settings .) (hasKey $settings $arn)) }}
+{{- $other := default (printf "%s_ARN" .) (get $others .) -}}
+{{- if not (or (hasKey $settings .) (hasKey $settings $other)) }}
 - name: {{ . }}
   valueFrom:
     secretKeyRef:
