@@ -60,6 +60,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 # Apart, so that what tests need is not compiled into what ships.
 FROM programs AS simulators
+ARG TARGETARCH
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,id=target-${TARGETARCH},sharing=locked \
     cargo build --locked --release --target "$(cat /target)" --bin simulator; \
