@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import time
 import urllib.error
 import urllib.parse
@@ -87,7 +88,7 @@ class Machine:
 
     def start(self, service, program, port, default=()):
         arguments = [self.here(it) for it in SERVICES[service].get("command", default)]
-        log = self.log(service).open("w")
+        log = self.log(service).open("a")
         return started(
             PROGRAMS / program,
             *arguments,
@@ -168,7 +169,10 @@ def machine(tmp_path_factory, secrets):
     run(PROGRAMS / "claude-code-control", *SERVICES["migrate"]["command"], env=machine.environment("migrate"))
     with ExitStack() as services:
         services.enter_context(machine.start("simulator", "simulator", 8090))
-        services.enter_context(machine.start("control", "claude-code-control", 8002, ["serve"]))
+        machine.start_control = lambda: services.enter_context(
+            machine.start("control", "claude-code-control", 8002, ["serve"])
+        )
+        machine.control = machine.start_control()
         machine.proxies = [
             services.enter_context(machine.start(proxy, "claude-code-proxy", 8081))
             for proxy in PROXIES
@@ -181,16 +185,24 @@ def machine(tmp_path_factory, secrets):
 
 
 @pytest.fixture(scope="module")
-def base_url(machine, secrets):
-    """What the console gives a developer, by the password that the first start said."""
-    password = secrets[1].split()[-1]
+def new_developer(machine, secrets):
+    """Makes what the console gives a developer, by the password that the start said."""
     console = machine.url("balancer", 8000)
-    basic = base64.b64encode(f"admin:{password}".encode()).decode()
+    basic = base64.b64encode(f"admin:{secrets[1].split()[-1]}".encode()).decode()
     token = call(f"{console}/admin/auth/login", {}, authorization=f"Basic {basic}")["access_token"]
     bearer = {"authorization": f"Bearer {token}"}
-    user = call(f"{console}/admin/users", {"name": "Developer"}, **bearer)["id"]
-    key = call(f"{console}/admin/users/{user}/access-keys", {}, **bearer)["raw_key"]
-    return f"{machine.url('balancer', 8080)}/ak/{key}"
+
+    def make():
+        user = call(f"{console}/admin/users", {"name": "Developer"}, **bearer)["id"]
+        key = call(f"{console}/admin/users/{user}/access-keys", {}, **bearer)["raw_key"]
+        return f"{machine.url('balancer', 8080)}/ak/{key}"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def base_url(new_developer):
+    return new_developer()
 
 
 def ask(base_url):
@@ -242,6 +254,28 @@ def test_prometheus_reads_every_process_and_answers_every_dashboard(machine, bas
         assert len(groups[0]["rules"]) == len(
             yaml.safe_load((ROOT / "observability/alerts.yaml").read_text())["groups"][0]["rules"]
         )
+
+
+@pytest.mark.skipif(not shutil.which("pg_dump"), reason="there is no pg_dump here")
+def test_after_a_restore_the_proxies_have_what_the_backup_has(machine, base_url, new_developer):
+    eventually(lambda: answered(base_url), "the key does not get to the proxies")
+    database, dump = os.environ["TEST_POSTGRES_URL"], machine.folder / "gateway.dump"
+    run("pg_dump", "--format", "custom", "--file", dump, database)
+    later = new_developer()
+    eventually(lambda: answered(later), "the key does not get to the proxies")
+
+    machine.control.terminate()
+    machine.control.wait()
+    empty = database.rpartition("/")[0] + "/restored"
+    run("psql", "--command", "create database restored", database)
+    run("pg_restore", "--exit-on-error", "--no-owner", "--dbname", empty, dump)
+    (machine.folder / "secrets/control/database-url").write_text(empty)
+    for command in ["migrate", "new-epoch"]:
+        run(PROGRAMS / "claude-code-control", command, env=machine.environment("migrate"))
+    machine.control = machine.start_control()
+
+    eventually(lambda: not answered(later), "the proxies keep a key that the backup has not")
+    assert ask(base_url)["type"] == "message"
 
 
 def test_no_request_fails_while_a_proxy_is_replaced(machine, base_url):
