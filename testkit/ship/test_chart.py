@@ -2,6 +2,7 @@
 that was not asked for, and what was asked for is there."""
 
 import copy
+import json
 import re
 import subprocess
 
@@ -23,7 +24,7 @@ CONFIGURATIONS = {
 }
 # The oldest that the chart takes and the newest that there are schemas for.
 KUBERNETES = ["1.27.0", kubernetes_validate.latest_version()]
-# Of others than Kubernetes; there is no schema of theirs here.
+# Of others than Kubernetes.
 FOREIGN = {"ExternalSecret", "HTTPRoute", "PrometheusRule", "ServiceMonitor"}
 
 
@@ -92,6 +93,25 @@ def test_kubernetes_takes_it(name, kubernetes):
     for it in objects.values():
         if it["kind"] not in FOREIGN:
             kubernetes_validate.validate(it, kubernetes, strict=True)
+
+
+def validate_foreign(objects):
+    script = ROOT / "testkit/ship/validate-foreign.mjs"
+    return subprocess.run(["node", script], input=json.dumps(objects), capture_output=True, text=True)
+
+
+def test_other_projects_take_what_is_theirs(rendered):
+    theirs = [it for it in rendered["everything"].values() if it["kind"] in FOREIGN]
+    assert {it["kind"] for it in theirs} == FOREIGN
+    ended = validate_foreign(theirs)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_a_wrong_object_of_other_projects_would_be_refused(rendered):
+    wrong = copy.deepcopy(rendered["everything"]["ServiceMonitor", "gw-claude-code-proxy"])
+    del wrong["spec"]["endpoints"]
+    ended = validate_foreign([wrong])
+    assert ended.returncode == 1 and "endpoints" in ended.stdout, ended.stderr
 
 
 def test_a_wrong_manifest_would_be_refused(rendered):
