@@ -29,13 +29,22 @@ build: ## Build target/release/claude-code-proxy and target/release/claude-code-
 
 .PHONY: check
 check: ## Format, lints, documentation and dependencies: all that is fast
-	@scripts/check-tools cargo cc
+	@scripts/check-tools cargo cc node npm python3 venv
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	scripts/check-dependencies
 	@scripts/run-if-installed cargo-deny cargo deny --offline check --hide-inclusion-graph bans licenses sources
-	@scripts/run-if-installed shellcheck shellcheck scripts/* .ci/run testkit/sdk/install
+	@scripts/run-if-installed shellcheck shellcheck scripts/* .ci/run testkit/sdk/install testkit/ship/install compose/generate-secrets
+	@$(MAKE) --no-print-directory ship
+
+# Installs what it needs under .state/ship.
+pytest := env PYTHONDONTWRITEBYTECODE=1 .state/ship/venv/bin/pytest testkit/ship
+
+.PHONY: ship
+ship: ## Images, compose.yaml, chart, dashboards and alerts, without our programs
+	@testkit/ship/install
+	$(pytest) -m "not programs"
 
 # One build of every crate, with the same features for the tests and for the
 # programs that the end-to-end tests start; one Postgres for all of them.
@@ -44,6 +53,8 @@ test: ## Every test there is
 	@scripts/check-tools cargo cc node npm python3
 	cargo build --locked --workspace --all-targets
 	$(programs)/debug/stack postgres -- cargo test --locked --workspace --no-fail-fast
+	@testkit/ship/install
+	$(programs)/debug/stack postgres -- $(pytest) -m programs
 	@echo "All tests passed."
 
 # The programs are started and measured one after the other, so nothing else

@@ -3,7 +3,8 @@
 //! `--help` is the manual. A value that does not parse ends the process before
 //! a port is bound, with one line that names the variable and never shows a
 //! secret. What a variable `…_ARN` names is fetched from Secrets Manager and
-//! checked like a value that was given. Nothing else reads the environment.
+//! checked like a value that was given; so is the text of a file that `…_FILE`
+//! names. Nothing else reads the environment.
 
 use std::{
     error::Error, fmt, fs, net::SocketAddr, path::PathBuf, slice, str::FromStr, time::Duration,
@@ -127,7 +128,7 @@ pub struct Settings {
 
     /// Where PROXY_KEY_HASHER_SECRET is kept in Secrets Manager. This and every
     /// other secret that an `…_ARN` names is a text, or a JSON object with one
-    /// member.
+    /// member. A variable `…_FILE` in place of `…_ARN` names a file that has it.
     #[arg(long, env = "PROXY_KEY_HASHER_SECRET_ARN", conflicts_with = "key_hasher_secret", value_parser = arn)]
     pub key_hasher_secret_arn: Option<String>,
 
@@ -449,7 +450,8 @@ pub enum Unusable {
 /// # Errors
 /// With the text to print instead of running.
 pub async fn read() -> Result<Cli, Unusable> {
-    let mut command = Cli::command();
+    let command = aws::settings::read_files(Cli::command(), |name| std::env::var_os(name));
+    let mut command = command.map_err(|error| Unusable::Invalid(error.to_string()))?;
     command.build();
     let matches = command
         .try_get_matches_from_mut(std::env::args_os())

@@ -35,7 +35,7 @@ pub struct Settings {
 
     /// Where PROXY_KEY_HASHER_SECRET is kept in Secrets Manager. This and every
     /// other secret that an `…_ARN` names is a text, or a JSON object with one
-    /// member.
+    /// member. A variable `…_FILE` in place of `…_ARN` names a file that has it.
     #[arg(long, env = "PROXY_KEY_HASHER_SECRET_ARN", conflicts_with = "key_hasher_secret", value_parser = arn)]
     pub key_hasher_secret_arn: Option<String>,
 
@@ -108,6 +108,8 @@ impl Invocation {
             .subcommand(Health::command())
             .subcommand_negates_reqs(true)
             .disable_help_subcommand(true);
+        let command = aws::settings::read_files(command, |name| std::env::var_os(name));
+        let command = command.map_err(|error| Unusable::Invalid(error.to_string()))?;
         let arguments = std::env::args_os;
         let matches = command.clone().try_get_matches_from(arguments());
         let matches = matches.map_err(Unusable::of)?;
