@@ -45,10 +45,25 @@ const list = (text: string) =>
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug', 'trace'] as const;
 const logLevel = (text: string) => text.toLowerCase().replace('warning', 'warn');
 
+/** Settings of a process that no variable of ours stands for. */
+const settings = z
+  .preprocess(
+    (text, issues) => {
+      try {
+        return typeof text === 'string' ? (JSON.parse(text) as unknown) : text;
+      } catch {
+        issues.addIssue('must be JSON, such as {"PROXY_CIRCUIT_RESET_TIMEOUT": "600"}');
+        return z.NEVER;
+      }
+    },
+    z.record(z.string().regex(/^[A-Z_]+$/), z.string(), 'must be an object of names and texts'),
+  )
+  .default({});
+
 const milliseconds = z.coerce.number().int().positive();
 
 /** The context variables: those of `cdk deploy -c name=value`, or of cdk.json. */
-const Context = z.strictObject({
+export const Context = z.strictObject({
   account: z
     .string()
     .regex(/^\d{12}$/, 'must have twelve digits')
@@ -72,6 +87,9 @@ const Context = z.strictObject({
   timezone: z.string().default('UTC'),
   budget_webhook_url: url.optional(),
 
+  proxy_settings: settings,
+  control_settings: settings,
+
   alarm_email: z.email().optional(),
   runbook_url: url.optional(),
   plan_latency_ms: milliseconds.default(500),
@@ -82,20 +100,18 @@ const Context = z.strictObject({
 
 export type Parameters = Readonly<ReturnType<typeof parameters>>;
 
-export const VARIABLES = Object.keys(Context.shape);
-
 /**
  * Checks the context variables, and names each one that cannot be used.
- * `context` may hold CDK's own, too.
+ * `context` may hold CDK's own, too, whose names are not like ours.
  */
 export function parameters(context: Readonly<Record<string, unknown>>) {
-  const ours = Object.fromEntries(VARIABLES.map((name) => [name, text(context[name])]));
+  const given = Object.entries(context).filter(
+    ([name, value]) => /^[a-z_]+$/.test(name) && value !== undefined,
+  );
+  const ours = Object.fromEntries(given.map(([name, value]) => [name, text(value)]));
   const read = Context.safeParse(ours);
   if (!read.success) {
-    const lines = read.error.issues.map(
-      ({ path, message, code }) =>
-        `  ${path[0]?.toString()}: ${ours[String(path[0])] === undefined && code === 'invalid_type' ? 'must be set' : message}`,
-    );
+    const lines = read.error.issues.map((issue) => `  ${complaint(issue, ours)}`);
     throw new Error(`context variables that cannot be used:\n${lines.join('\n')}`);
   }
   const { data } = read;
@@ -106,6 +122,12 @@ export function parameters(context: Readonly<Record<string, unknown>>) {
     bedrock_region: data.bedrock_region ?? data.region,
     runbook_url: data.runbook_url ?? 'docs/runbook.md',
   };
+}
+
+function complaint(issue: z.core.$ZodIssue, given: Readonly<Record<string, unknown>>): string {
+  if (issue.code === 'unrecognized_keys') return `${issue.keys.join(', ')}: there is no such one`;
+  const name = String(issue.path[0]);
+  return `${name}: ${name in given ? issue.message : 'must be set'}`;
 }
 
 /** On the command line everything is a text; in cdk.json true and 2 are not. */

@@ -180,6 +180,19 @@ describe('settings', () => {
     }
   });
 
+  test('can be added, but not against what holds the parts together', () => {
+    const proxy_settings = { PROXY_MAX_STALENESS: '600' };
+    expect(container('proxy', { proxy_settings }).Environment).toContainEqual({
+      Name: 'PROXY_MAX_STALENESS',
+      Value: '600',
+    });
+    expect(JSON.stringify(container('control', { proxy_settings }))).not.toContain('STALENESS');
+    const control_settings = { PROXY_PUBLIC_URL: 'https://elsewhere.example.com' };
+    expect(() => container('control', { control_settings })).toThrow(
+      'control_settings: PROXY_PUBLIC_URL is set by the stack',
+    );
+  });
+
   test('lead proxies to control, which believes edge and load balancer', () => {
     expect(value('proxy', 'PROXY_CONTROL_URL')).toBe(
       'http://control.claude-code-proxy.internal:8001',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { parameters, VARIABLES } from '../parameters.ts';
+import { parameters } from '../parameters.ts';
 import { SAMPLE } from '../sample.ts';
 
 describe('context variables', () => {
@@ -10,7 +10,6 @@ describe('context variables', () => {
       environment: 'dev',
       log_level: 'info',
     });
-    expect(VARIABLES).toContain('account');
     expect(parameters({ ...SAMPLE, account: '222222222222' }).account).toBe('222222222222');
   });
 
@@ -41,6 +40,10 @@ describe('context variables', () => {
     ['budget_webhook_url', 'example.com'],
     ['origin_verify_generation', '0'],
     ['plan_latency_ms', 'fast'],
+    ['proxy_settings', 'PROXY_MAX_STALENESS=600'],
+    ['proxy_settings', '["PROXY_MAX_STALENESS"]'],
+    ['control_settings', '{"usage_retention_days": "7"}'],
+    ['admin_cidr', '203.0.113.0/24'],
   ])('%s = %s is refused, and named', (name, value) => {
     expect(() => parameters({ ...SAMPLE, [name]: value })).toThrow(` ${name}: `);
   });
@@ -49,6 +52,11 @@ describe('context variables', () => {
     expect(() => parameters({})).toThrow(
       /domain_name: must be set\n.*hosted_zone_id: must be set\n.*admin_cidrs: must be set/,
     );
+  });
+
+  test('those of CDK itself do not matter', () => {
+    const cdks = { '@aws-cdk/core:checkSecretUsage': true, 'aws:cdk:enable-path-metadata': true };
+    expect(parameters({ ...SAMPLE, ...cdks })).toEqual(parameters(SAMPLE));
   });
 
   test('a value of cdk.json need not be a text', () => {

@@ -5,6 +5,7 @@ import { DRAIN } from '../../times.ts';
 import type { SecretsStack } from '../secrets.ts';
 
 type Secret = secretsmanager.ISecret;
+type Variables = Readonly<Record<string, string>>;
 
 /**
  * Bodies that a proxy may hold, of its memory of 1 GiB: what is left is for
@@ -19,22 +20,22 @@ export function proxyVariables(
   parameters: Parameters,
   secrets: SecretsStack,
   controlUrl: string,
-): Record<string, string> {
-  return {
+): Variables {
+  return added('proxy_settings', parameters, {
     ...shared(parameters, secrets),
     PROXY_CONTROL_URL: controlUrl,
     PROXY_DRAIN_TIMEOUT: `${DRAIN.timeout.toSeconds()}`,
     PROXY_MAX_BUFFERED_BYTES: `${BUFFERED_BYTES}`,
     ...arn('PROXY_PLAN_API_KEY_ARN', secrets.planApiKey),
-  };
+  });
 }
 
 export function controlVariables(
   parameters: Parameters,
   secrets: SecretsStack,
   database: Secret,
-): Record<string, string> {
-  return {
+): Variables {
+  return added('control_settings', parameters, {
     ...shared(parameters, secrets),
     ...arn('PROXY_DATABASE_URL_ARN', database),
     ...arn('PROXY_JWT_SECRET_ARN', secrets.jwt),
@@ -46,11 +47,11 @@ export function controlVariables(
       PROXY_BUDGET_WEBHOOK_URL: parameters.budget_webhook_url,
     }),
     ...arn('PROXY_BUDGET_WEBHOOK_SECRET_ARN', secrets.budgetWebhook),
-  };
+  });
 }
 
 /** What both processes need, and must have alike. */
-function shared(parameters: Parameters, secrets: SecretsStack): Record<string, string> {
+function shared(parameters: Parameters, secrets: SecretsStack): Variables {
   return {
     ...arn('PROXY_KEY_HASHER_SECRET_ARN', secrets.keyHasher),
     ...arn('PROXY_SYNC_TOKEN_ARN', secrets.syncToken),
@@ -62,6 +63,18 @@ function shared(parameters: Parameters, secrets: SecretsStack): Record<string, s
   };
 }
 
-function arn(variable: string, secret: Secret | undefined): Record<string, string> {
+/** With what the operator adds, who may not change what holds the parts together. */
+function added(
+  name: 'proxy_settings' | 'control_settings',
+  parameters: Parameters,
+  ours: Variables,
+): Variables {
+  const settings = parameters[name];
+  const taken = Object.keys(settings).filter((variable) => variable in ours);
+  if (taken.length > 0) throw new Error(`${name}: ${taken.join(', ')} is set by the stack`);
+  return { ...ours, ...settings };
+}
+
+function arn(variable: string, secret: Secret | undefined): Variables {
   return secret ? { [variable]: secret.secretArn } : {};
 }
