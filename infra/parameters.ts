@@ -79,6 +79,7 @@ export const Context = z.strictObject({
 
   proxy_image: image,
   control_image: image,
+  command_image: image.optional(),
   cpu_architecture: z.enum(['ARM64', 'X86_64']).default('ARM64'),
 
   bedrock_region: region.optional(),
@@ -119,6 +120,7 @@ export function parameters(context: Readonly<Record<string, unknown>>) {
     ...data,
     ...ENVIRONMENTS[data.environment],
     hosted_zone_name: data.hosted_zone_name ?? data.domain_name,
+    command_image: data.command_image ?? data.control_image,
     bedrock_region: data.bedrock_region ?? data.region,
     runbook_url: data.runbook_url ?? 'docs/runbook.md',
   };

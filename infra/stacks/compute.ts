@@ -46,7 +46,7 @@ export class ComputeStack extends Stack {
       containerInsightsV2: ecs.ContainerInsights.ENABLED,
     });
     this.control = this.controlService(props);
-    this.command(props);
+    this.commandTask(props);
     this.proxy = this.proxyService(props);
     // A proxy without control's configuration knows nobody, and is not healthy.
     this.proxy.node.addDependency(this.control);
@@ -109,7 +109,7 @@ export class ComputeStack extends Stack {
   }
 
   /** For `aws ecs run-task`: what control does once, such as `new-epoch`. docs/ecs.md says how. */
-  private command(props: ComputeProps) {
+  private commandTask(props: ComputeProps) {
     const definition = task(this, 'CommandTask', {
       family: 'claude-code-control-command',
       taskRole: controlRole(this, props.secrets, props.database, 'CommandRole'),
@@ -119,6 +119,7 @@ export class ComputeStack extends Stack {
     });
     container(definition, {
       ...this.controlImage(props),
+      image: props.parameters.command_image,
       name: 'command',
       command: ['migrate'],
     });

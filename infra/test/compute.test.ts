@@ -11,6 +11,7 @@ const TASK = 'AWS::ECS::TaskDefinition';
 
 interface Container {
   readonly Name: string;
+  readonly Image: unknown;
   readonly Command?: string[];
   readonly Environment: { readonly Name: string; readonly Value: unknown }[];
   readonly ReadonlyRootFilesystem: boolean;
@@ -66,6 +67,13 @@ describe('deployments', () => {
         Match.objectLike({ Name: 'migrate', Essential: false }),
       ]),
     });
+  });
+
+  test('can be preceded by a migration that takes long, with the new image only', () => {
+    const command_image = 'example.com/claude-code-control:2.0.0';
+    const images = containers({ command_image }).filter((it) => it.Image === command_image);
+    expect(images.map((it) => it.Name)).toEqual(['command']);
+    expect(container('command').Image).toEqual(container('control').Image);
   });
 
   test('begin proxies when there is a control to learn from', () => {
