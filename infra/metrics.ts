@@ -28,25 +28,30 @@ const PROXY = { Service: 'proxy' };
 const CONTROL = { Service: 'control' };
 
 export const METRICS = {
+  /** How often a provider was asked; a request that moves on asks two. */
   requestCount: (Provider: Provider) => metric('RequestCount', 'Sum', { Provider }),
+  /** Seconds until the first byte. */
   requestLatency: (Provider: Provider, statistic = 'p95') =>
     metric('RequestLatency', statistic, { Provider }),
   /** Of all types together; each is written with its ErrorType besides. */
   errorCount: (Provider: Provider) => metric('ErrorCount', 'Sum', { Provider }),
-  fallbackCount: metric('FallbackCount', 'Sum'),
   bedrockTokensUsed: (TokenType: 'input' | 'output') =>
     metric('BedrockTokensUsed', 'Sum', { TokenType }),
+  fallbackCount: metric('FallbackCount', 'Sum', PROXY),
+  usageDropped: metric('UsageDropped', 'Sum', PROXY),
 
   /** What each proxy has at the moment. */
-  circuitOpen: metric('CircuitOpen', 'Maximum'),
+  circuitOpen: metric('CircuitOpen', 'Maximum', PROXY),
   openStreams: metric('OpenStreams', 'Average', PROXY),
   usageBacklog: metric('UsageBacklog', 'Maximum', PROXY),
   indexAge: metric('IndexAge', 'Maximum', PROXY),
 
-  /** What control knows of all of them. */
+  /** What control knows of all of them, and whether it follows the database. */
   proxiesBehind: metric('ProxiesBehind', 'Maximum', CONTROL),
+  proxiesConnected: metric('ProxiesConnected', 'Maximum', CONTROL),
   unpricedUsage: metric('UnpricedUsage', 'Sum', CONTROL),
-
-  /** Made here, out of the log. */
-  errorLines: metric('ErrorLines', 'Sum'),
+  databaseFollowed: metric('DatabaseFollowed', 'Maximum', CONTROL),
 };
+
+/** Made here, out of the log. */
+export const ERROR_LINES = metric('ErrorLines', 'Sum');

@@ -8,7 +8,7 @@ import * as sns from 'aws-cdk-lib/aws-sns';
 import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { Construct } from 'constructs';
 
-import { METRICS } from '../metrics.ts';
+import { ERROR_LINES } from '../metrics.ts';
 import type { Parameters } from '../parameters.ts';
 import type { ComputeStack } from './compute.ts';
 import type { DatabaseStack } from './database.ts';
@@ -39,7 +39,7 @@ export class MonitoringStack extends Stack {
 
   /** The processes say `error` when somebody must act. */
   private countErrors(logGroup: logs.ILogGroup) {
-    const { namespace, metricName } = METRICS.errorLines;
+    const { namespace, metricName } = ERROR_LINES;
     new logs.MetricFilter(this, 'ErrorFilter', {
       logGroup,
       filterPattern: logs.FilterPattern.stringValue('$.level', '=', 'ERROR'),

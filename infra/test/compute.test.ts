@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { Match } from 'aws-cdk-lib/assertions';
@@ -162,7 +162,12 @@ describe('scaling', () => {
 });
 
 describe('settings', () => {
-  const known = new Set(['../proxy/src', '../control/src'].flatMap(sources).flatMap(variables));
+  const known = new Set(
+    ['../proxy/src', '../control/src', '../telemetry/src']
+      .filter(existsSync)
+      .flatMap(sources)
+      .flatMap(variables),
+  );
   // Written by the processes' telemetry, which comes with this stack.
   known.add('PROXY_CLOUDWATCH_METRICS');
 

@@ -81,7 +81,13 @@ describe('alarms', () => {
     }
   });
 
-  test.each(['UsageBacklog', 'ProxiesBehind', 'IndexAge', 'UnpricedUsage'])(
+  test('latency is compared in the unit that it is written in', () => {
+    // RequestLatency is in seconds, the threshold in milliseconds.
+    const expressions = alarm('HighLatency-Plan').Metrics?.flatMap((it) => it.Expression ?? []);
+    expect(expressions).toEqual(['IF(requests >= 10, 1000 * latency, 0)']);
+  });
+
+  test.each(['UsageBacklog', 'UsageDropped', 'ProxiesBehind', 'IndexAge', 'UnpricedUsage'])(
     '%s looks at the metric of its name',
     (name) => {
       expect(alarm(name).MetricName).toBe(name);

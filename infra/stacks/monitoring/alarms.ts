@@ -4,7 +4,7 @@ import type * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elb from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import type * as rds from 'aws-cdk-lib/aws-rds';
 
-import { METRICS, type Provider } from '../../metrics.ts';
+import { ERROR_LINES, METRICS, type Provider } from '../../metrics.ts';
 import type { Parameters } from '../../parameters.ts';
 
 /** What alarms and dashboard look at besides the processes' own metrics. */
@@ -59,7 +59,7 @@ function errorRate(provider: Provider, percent: number): Rule {
   return {
     name: `HighErrorRate-${title(provider)}`,
     runbook: 'proxy-error-rate',
-    says: `More than ${percent}% of the requests that ${provider} was asked ended in an error, of at least ${MINIMUM} in 5 minutes.`,
+    says: `More than ${percent}% of the requests that ${provider} was asked have failed, of at least ${MINIMUM} in 5 minutes.`,
     metric: ifBusy('100 * FILL(errors, 0) / requests', METRICS.requestCount(provider), {
       errors: METRICS.errorCount(provider),
     }),
@@ -73,8 +73,8 @@ function latency(provider: Provider, milliseconds: number): Rule {
   return {
     name: `HighLatency-${title(provider)}`,
     runbook: 'proxy-latency',
-    says: `The 95th percentile of ${provider}'s latency is above ${milliseconds} ms, of at least ${MINIMUM} requests in 5 minutes.`,
-    metric: ifBusy('latency', METRICS.requestCount(provider), {
+    says: `${title(provider)} takes more than ${milliseconds} ms until the first byte, in the 95th percentile of at least ${MINIMUM} requests in 5 minutes.`,
+    metric: ifBusy('1000 * latency', METRICS.requestCount(provider), {
       latency: METRICS.requestLatency(provider),
     }),
     threshold: milliseconds,
@@ -137,6 +137,15 @@ function sync(): Rule[] {
       datapoints: 5,
     },
     {
+      name: 'UsageDropped',
+      runbook: 'usage-dropped',
+      says: 'A proxy has given up usage events: they are in its log only.',
+      metric: METRICS.usageDropped,
+      threshold: 0,
+      periods: 1,
+      datapoints: 1,
+    },
+    {
       name: 'ProxiesBehind',
       runbook: 'proxies-behind',
       says: 'For three minutes a connected proxy has not applied the newest change: a revoked key may still work there.',
@@ -181,7 +190,7 @@ function operations(watched: Watched): Rule[] {
       name: 'ErrorLines',
       runbook: 'error-lines',
       says: 'A process has logged an error: somebody must act.',
-      metric: METRICS.errorLines,
+      metric: ERROR_LINES,
       threshold: 0,
       periods: 1,
       datapoints: 1,
@@ -197,6 +206,16 @@ function operations(watched: Watched): Rule[] {
       threshold: MINIMUM,
       periods: 1,
       datapoints: 1,
+    },
+    {
+      name: 'DatabaseAway',
+      runbook: 'database-away',
+      says: 'Critical: for three minutes no control has been able to follow the database.',
+      metric: METRICS.databaseFollowed.with({ period: Duration.minutes(1) }),
+      comparison: ComparisonOperator.LESS_THAN_THRESHOLD,
+      threshold: 1,
+      periods: 3,
+      datapoints: 3,
     },
     {
       name: 'DatabaseLoad',

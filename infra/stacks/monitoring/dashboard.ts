@@ -1,7 +1,7 @@
 import { Duration } from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 
-import { METRICS, type Provider } from '../../metrics.ts';
+import { ERROR_LINES, METRICS, type Provider } from '../../metrics.ts';
 import type { Watched } from './alarms.ts';
 
 const PROVIDERS: Provider[] = ['plan', 'bedrock'];
@@ -13,14 +13,14 @@ export function widgets(watched: Watched, alarms: cloudwatch.IAlarm[]): cloudwat
     [new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms, width: 24, height: 4 })],
     [
       graph(
-        'Requests',
+        'Requests to providers',
         PROVIDERS.map((it) => METRICS.requestCount(it).with({ label: it })),
       ),
       graph(
-        'Errors',
+        'Failures of providers',
         PROVIDERS.map((it) => METRICS.errorCount(it).with({ label: it })),
       ),
-      graph('Latency (ms)', PROVIDERS.flatMap(percentiles)),
+      graph('Until the first byte (s)', PROVIDERS.flatMap(percentiles)),
     ],
     [
       graph('Moved on to another provider', [METRICS.fallbackCount]),
@@ -39,17 +39,14 @@ export function widgets(watched: Watched, alarms: cloudwatch.IAlarm[]): cloudwat
       graph('Healthy tasks', [healthy('proxy', proxies), healthy('control', control)]),
     ],
     [
-      graph('Usage not acknowledged', [METRICS.usageBacklog]),
+      graph('Usage not acknowledged, given up', [METRICS.usageBacklog, METRICS.usageDropped]),
       graph('Since proxies heard from control (s)', [METRICS.indexAge]),
-      graph('Proxies behind, usage without a price', [
-        METRICS.proxiesBehind,
-        METRICS.unpricedUsage,
-      ]),
+      graph('Proxies that control knows', [METRICS.proxiesConnected, METRICS.proxiesBehind]),
     ],
     [
       graph('Database, of its capacity (%)', [database.metricACUUtilization()]),
       graph('Database connections', [database.metricDatabaseConnections()]),
-      graph('Lines that say error', [METRICS.errorLines]),
+      graph('Usage without a price, lines that say error', [METRICS.unpricedUsage, ERROR_LINES]),
     ],
   ];
 }
