@@ -38,7 +38,8 @@ export class ComputeStack extends Stack {
     this.log = new logs.LogGroup(this, 'Log', {
       logGroupName: '/ecs/claude-code-proxy',
       retention: logs.RetentionDays.ONE_MONTH,
-      removalPolicy: RemovalPolicy.DESTROY,
+      // It has the usage that was not delivered.
+      removalPolicy: props.parameters.isProtected ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
     });
     this.cluster = new ecs.Cluster(this, 'Cluster', {
       clusterName: 'claude-code-proxy',

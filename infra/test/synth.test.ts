@@ -1,6 +1,9 @@
+import { Topic } from 'aws-cdk-lib/aws-sns';
 import { expect, test } from 'vitest';
 
-import { assembly, STACKS, template } from './synthesised.ts';
+import { SAMPLE } from '../sample.ts';
+import { createApp } from '../stacks.ts';
+import { assembly, folder, STACKS, template } from './synthesised.ts';
 
 test.each(['dev', 'prod'])('%s needs to ask no account, also with its number', (environment) => {
   for (const account of [undefined, '222222222222']) {
@@ -16,6 +19,13 @@ test('stacks that hold what lasts cannot be deleted in production', () => {
     ).terminationProtection;
     expect(Boolean(isProtected), stack).toBe(lasts);
   }
+});
+
+test('a rule of cdk-nag that is broken without an explanation fails', () => {
+  const app = createApp(SAMPLE, folder('broken'));
+  const network = app.node.findChild('Network');
+  new Topic(network, 'InClear');
+  expect(() => app.synth()).toThrow('AwsSolutions-SNS3');
 });
 
 // What the other tests do not look at; a difference here is to be read, and then taken over

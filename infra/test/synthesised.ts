@@ -1,6 +1,4 @@
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { createHash } from 'node:crypto';
 
 import { Template } from 'aws-cdk-lib/assertions';
 import type { CloudAssembly } from 'aws-cdk-lib/cx-api';
@@ -23,12 +21,15 @@ export const STACKS: StackName[] = [
 
 const made = new Map<string, CloudAssembly>();
 
+/** The same for the same, so that nothing piles up. */
+export function folder(key: string): string {
+  return `cdk.out/tests/${createHash('sha256').update(key).digest('hex').slice(0, 16)}`;
+}
+
 /** The whole application for some context variables; broken rules of cdk-nag throw. */
 export function assembly(context: Readonly<Record<string, unknown>> = {}): CloudAssembly {
   const key = JSON.stringify(context);
-  const found =
-    made.get(key) ??
-    createApp({ ...SAMPLE, ...context }, mkdtempSync(join(tmpdir(), 'infra-'))).synth();
+  const found = made.get(key) ?? createApp({ ...SAMPLE, ...context }, folder(key)).synth();
   made.set(key, found);
   return found;
 }

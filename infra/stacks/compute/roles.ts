@@ -39,7 +39,11 @@ export function proxyRole(
     role.addToPolicy(
       new iam.PolicyStatement({
         sid: 'AskBedrock',
-        actions: ['bedrock:InvokeModel', 'bedrock:InvokeModelWithResponseStream'],
+        actions: [
+          'bedrock:InvokeModel', // of Converse, too
+          'bedrock:InvokeModelWithResponseStream',
+          'bedrock:CountTokens',
+        ],
         resources: [...BEDROCK_MODELS],
       }),
     );
