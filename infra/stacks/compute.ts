@@ -9,9 +9,9 @@ import { METRICS } from '../metrics.ts';
 import type { Parameters } from '../parameters.ts';
 import { PORTS } from '../ports.ts';
 import type { DatabaseStack } from './database.ts';
-import { controlRole, proxyRole } from './compute/roles.ts';
+import { commandRole, controlRole, proxyRole } from './compute/roles.ts';
 import { container, task, type Image } from './compute/task.ts';
-import { controlVariables, proxyVariables } from './compute/variables.ts';
+import { commandVariables, controlVariables, proxyVariables } from './compute/variables.ts';
 import type { LoadBalancerStack } from './load-balancer.ts';
 import type { NetworkStack } from './network.ts';
 import type { SecretsStack } from './secrets.ts';
@@ -72,12 +72,14 @@ export class ComputeStack extends Stack {
     });
     const migrate = container(definition, {
       ...this.controlImage(props),
+      variables: commandVariables(props.parameters, props.database.secret),
       name: 'migrate',
       command: ['migrate'],
       essential: false,
     });
     const control = container(definition, {
       ...this.controlImage(props),
+      variables: controlVariables(props.parameters, props.secrets, props.database.secret),
       name: 'control',
       command: ['serve'],
       ports: [PORTS.admin, PORTS.grpc],
@@ -113,7 +115,7 @@ export class ComputeStack extends Stack {
   private commandTask(props: ComputeProps) {
     const definition = task(this, 'CommandTask', {
       family: 'claude-code-control-command',
-      taskRole: controlRole(this, props.secrets, props.database, 'CommandRole'),
+      taskRole: commandRole(this, props.secrets, props.database),
       parameters: props.parameters,
       cpu: 512,
       memoryMiB: 1024,
@@ -121,6 +123,7 @@ export class ComputeStack extends Stack {
     container(definition, {
       ...this.controlImage(props),
       image: props.parameters.command_image,
+      variables: commandVariables(props.parameters, props.database.secret),
       name: 'command',
       command: ['migrate'],
     });
@@ -156,14 +159,13 @@ export class ComputeStack extends Stack {
     return service;
   }
 
-  private controlImage({ parameters, secrets, database }: ComputeProps) {
+  private controlImage({ parameters }: ComputeProps) {
     return {
       image: parameters.control_image,
       program: 'claude-code-control',
       log: this.log,
       // Its threads write themselves, and must not wait for a log that is away.
       logMode: ecs.AwsLogDriverMode.NON_BLOCKING,
-      variables: controlVariables(parameters, secrets, database.secret),
     } satisfies Partial<Image>;
   }
 

@@ -275,6 +275,16 @@ describe('roles', () => {
     }
   });
 
+  test('of commands read the way to the database only', () => {
+    expect(actions('CommandRole')).toEqual(['kms:Decrypt', 'secretsmanager:GetSecretValue']);
+    const [read] = statements('CommandRole').filter((it) => it.Sid === 'ReadSecrets');
+    expect(JSON.stringify(read?.Resource)).toMatch(/^\{"Fn::ImportValue":"[^"]*ClusterSecret/);
+    for (const name of ['migrate', 'command']) {
+      const variables = container(name, EVERYTHING).Environment.map((it) => it.Name);
+      expect(variables.filter((it) => it.endsWith('_ARN'))).toEqual(['PROXY_DATABASE_URL_ARN']);
+    }
+  });
+
   test('ask Bedrock only where that is switched on', () => {
     expect(actions('ProxyRole').join()).not.toContain('bedrock');
     expect(actions('ProxyRole', EVERYTHING)).toContain('bedrock:InvokeModel');

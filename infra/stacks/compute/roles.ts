@@ -68,9 +68,8 @@ export function controlRole(
   scope: Construct,
   secrets: SecretsStack,
   database: DatabaseStack,
-  id = 'ControlRole',
 ): iam.Role {
-  const role = taskRole(scope, id, 'Control');
+  const role = taskRole(scope, 'ControlRole', 'Control');
   const { key, keyHasher, syncToken, jwt, adminCredentials, budgetWebhook } = secrets;
   const read = [database.secret, keyHasher, syncToken, jwt, adminCredentials, budgetWebhook];
   readSecrets(role, key, read);
@@ -82,6 +81,17 @@ export function controlRole(
       conditions: SEALED_ONLY,
     }),
   );
+  return role;
+}
+
+/** Commands of control speak to the database, and to nobody else. */
+export function commandRole(
+  scope: Construct,
+  { key }: SecretsStack,
+  database: DatabaseStack,
+): iam.Role {
+  const role = taskRole(scope, 'CommandRole', 'One-off tasks');
+  readSecrets(role, key, [database.secret]);
   return role;
 }
 

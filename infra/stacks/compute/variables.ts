@@ -50,6 +50,15 @@ export function controlVariables(
   });
 }
 
+/** What control's commands need, such as `migrate`. */
+export function commandVariables(parameters: Parameters, database: Secret): Variables {
+  return {
+    ...arn('PROXY_DATABASE_URL_ARN', database),
+    PROXY_TIMEZONE: parameters.timezone,
+    PROXY_LOG_LEVEL: parameters.log_level,
+  };
+}
+
 /** What both processes need, and must have alike. */
 function shared(parameters: Parameters, secrets: SecretsStack): Variables {
   return {
