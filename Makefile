@@ -28,7 +28,7 @@ build: ## Build target/release/claude-code-proxy and target/release/claude-code-
 	cargo build --locked --release --bin claude-code-proxy --bin claude-code-control
 
 .PHONY: check
-check: ## Format, lints, documentation and dependencies: all that is fast
+check: infra ship ## Format, lints, documentation, dependencies, what ships: all that is fast
 	@scripts/check-tools cargo cc node npm python3 venv
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -36,7 +36,6 @@ check: ## Format, lints, documentation and dependencies: all that is fast
 	scripts/check-dependencies
 	@scripts/run-if-installed cargo-deny cargo deny --offline check --hide-inclusion-graph bans licenses sources
 	@scripts/run-if-installed shellcheck shellcheck scripts/* .ci/run testkit/sdk/install testkit/ship/install compose/generate-secrets
-	@$(MAKE) --no-print-directory ship
 
 # Installs what it needs under .state/ship.
 pytest := env PYTHONDONTWRITEBYTECODE=1 .state/ship/venv/bin/pytest testkit/ship
@@ -45,6 +44,17 @@ pytest := env PYTHONDONTWRITEBYTECODE=1 .state/ship/venv/bin/pytest testkit/ship
 ship: ## Images, compose.yaml, chart, dashboards and alerts, without our programs
 	@testkit/ship/install
 	$(pytest) -m "not programs"
+
+# Needs no AWS account.
+.PHONY: infra
+infra: infra/node_modules ## The CDK stacks: types, lints, tests, both environments synthesised
+	cd infra && npm run check && npm test && npm run synth
+	"$$(scripts/install-cfn-lint .state/cfn-lint)" infra/cdk.out/*/*.template.json
+
+infra/node_modules: infra/package.json infra/package-lock.json
+	@scripts/check-tools node npm python3
+	cd infra && npm ci --ignore-scripts
+	@touch $@
 
 # One build of every crate, with the same features for the tests and for the
 # programs that the end-to-end tests start; one Postgres for all of them.
