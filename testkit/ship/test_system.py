@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import subprocess
 import time
 import urllib.error
 import urllib.parse
@@ -228,6 +229,18 @@ def answered(base_url):
 def test_a_developer_is_answered_through_the_balancer(base_url):
     answer = eventually(lambda: answered(base_url), "the key does not get to the proxies")
     assert answer["type"] == "message" and answer["content"]
+
+
+def test_the_health_checks_of_the_images_ask_who_runs(machine):
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    checks = re.findall(r'    CMD \["/usr/local/bin/([\w-]+)", "([\w-]+)"\]', dockerfile)
+    assert len(checks) == 2
+    for program, argument in checks:
+        service = {"claude-code-proxy": "proxy-1", "claude-code-control": "control"}[program]
+        env = machine.environment(service)
+        run(PROGRAMS / program, argument, env=env)
+        nobody = env | {"PROXY_OPS_ADDR": "127.0.0.1:1", "PROXY_CONTROL_OPS_ADDR": "127.0.0.1:1"}
+        assert subprocess.run([PROGRAMS / program, argument], env=nobody).returncode == 1
 
 
 def test_prometheus_reads_every_process_and_answers_every_dashboard(machine, base_url):
