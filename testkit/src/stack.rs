@@ -94,6 +94,8 @@ pub struct Stack {
     control: Option<Service>,
     control_recipe: Recipe,
     control_addresses: ControlAddresses,
+    blueprint: Blueprint,
+    plan_api_url: String,
     admin: Admin,
     cutter: Option<Cutter>,
     database: Database,
@@ -105,6 +107,8 @@ pub struct Stack {
 pub struct Builder<'a> {
     plan_api_url: String,
     proxies: usize,
+    /// None: those beside ours.
+    programs: Option<Programs>,
     /// Variables of control and of the proxies.
     settings: Vec<(OsString, OsString)>,
     /// Where the secrets are kept; none: they are given.
@@ -112,6 +116,14 @@ pub struct Builder<'a> {
     /// Where the database is; none: in the server of all tests.
     postgres: Option<&'a Server>,
     is_cuttable: bool,
+}
+
+/// A control that is not the stack's, or not yet.
+#[derive(Debug)]
+pub struct Control {
+    pub addresses: ControlAddresses,
+    pub service: Service,
+    recipe: Recipe,
 }
 
 /// A proxy, running or ended.
@@ -122,6 +134,16 @@ pub struct Proxy {
 }
 
 impl Programs {
+    /// The programs in a folder.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            control: folder.join("claude-code-control"),
+            proxy: folder.join("claude-code-proxy"),
+            simulator: folder.join("simulator"),
+        }
+    }
+
     /// The programs beside the running one: `target/<profile>`.
     ///
     /// # Errors
@@ -133,11 +155,7 @@ impl Programs {
             .skip(1)
             .find(|folder| folder.file_name().is_none_or(|name| name != "deps"))
             .context("a program without a folder")?;
-        Ok(Self {
-            control: folder.join("claude-code-control"),
-            proxy: folder.join("claude-code-proxy"),
-            simulator: folder.join("simulator"),
-        })
+        Ok(Self::in_folder(folder))
     }
 }
 
@@ -289,6 +307,7 @@ impl Stack {
         Builder {
             plan_api_url: plan_api_url.to_owned(),
             proxies: 1,
+            programs: None,
             settings: Vec::new(),
             secrets_manager: None,
             postgres: None,
@@ -403,6 +422,78 @@ impl Stack {
         Ok(control.process().exited().await)
     }
 
+    /// Starts another release's control on the same database, beside the one that runs.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn control_beside(&self, programs: &Programs) -> Result<Control> {
+        let addresses = ControlAddresses::free()?;
+        let blueprint = self.blueprint_of(programs);
+        let public_url = self.proxies.first().map(Proxy::url).unwrap_or_default();
+        let mut recipe = blueprint.control(&addresses, self.database.url(), &public_url);
+        recipe.log = self.log_of("control", addresses.admin);
+        let service = recipe.clone().start()?;
+        service.ready().await?;
+        Ok(Control {
+            addresses,
+            service,
+            recipe,
+        })
+    }
+
+    /// Starts another release's proxy, which belongs to the control with this gRPC
+    /// address.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn proxy_beside(
+        &self,
+        programs: &Programs,
+        addresses: ProxyAddresses,
+        control: SocketAddr,
+    ) -> Result<Proxy> {
+        let blueprint = self.blueprint_of(programs);
+        let mut recipe = blueprint.proxy(&addresses, control, Some(&self.plan_api_url));
+        recipe.log = self.log_of("proxy", addresses.listen);
+        let service = recipe.start()?;
+        service.ready().await?;
+        Ok(Proxy { addresses, service })
+    }
+
+    /// Makes these the stack's control and proxies, and gives back those before.
+    ///
+    /// # Errors
+    /// When the administrator cannot sign in.
+    pub async fn hand_over(
+        &mut self,
+        to: Control,
+        proxies: Vec<Proxy>,
+    ) -> Result<(Option<Service>, Vec<Proxy>)> {
+        let password = &self.blueprint.secrets.admin_password;
+        self.admin = Admin::sign_in(&url(to.addresses.admin), ADMIN_USERNAME, password).await?;
+        self.control_addresses = to.addresses;
+        self.control_recipe = to.recipe;
+        let control = self.control.replace(to.service);
+        Ok((control, std::mem::replace(&mut self.proxies, proxies)))
+    }
+
+    /// Where proxies reach control.
+    #[must_use]
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.control_addresses.grpc
+    }
+
+    fn blueprint_of(&self, programs: &Programs) -> Blueprint {
+        Blueprint {
+            programs: programs.clone(),
+            ..self.blueprint.clone()
+        }
+    }
+
+    fn log_of(&self, name: &str, address: SocketAddr) -> PathBuf {
+        self.folder.path().join(format!("{name}-{address}.log"))
+    }
+
     /// Starts control again, at its old addresses.
     ///
     /// # Errors
@@ -420,6 +511,13 @@ impl<'a> Builder<'a> {
     #[must_use]
     pub fn proxies(mut self, proxies: usize) -> Self {
         self.proxies = proxies;
+        self
+    }
+
+    /// Runs other programs than those beside ours.
+    #[must_use]
+    pub fn programs(mut self, programs: Programs) -> Self {
+        self.programs = Some(programs);
         self
     }
 
@@ -480,7 +578,10 @@ impl<'a> Builder<'a> {
     /// When a part does not start; the error holds the end of its log.
     pub async fn start(mut self) -> Result<Stack> {
         let folder = tempfile::tempdir()?;
-        let programs = Programs::beside_ours()?;
+        let programs = match self.programs.take() {
+            Some(programs) => programs,
+            None => Programs::beside_ours()?,
+        };
         let secrets = Secrets::generate(&programs)?;
         let database = match self.postgres {
             Some(server) => Database::create_in(server).await?,
@@ -536,6 +637,8 @@ impl<'a> Builder<'a> {
             proxies,
             control: Some(control),
             control_recipe,
+            blueprint,
+            plan_api_url: self.plan_api_url,
             control_addresses,
             admin,
             cutter,

@@ -21,7 +21,7 @@ use testkit::{
     anthropic::{Gate, Reply, Rule, Server, Usage},
     cutter::Cutter,
     postgres::{self, Storage},
-    stack::{self, Proxy, url},
+    stack::{self, Programs, Proxy, ProxyAddresses, url},
 };
 use tokio::sync::watch;
 
@@ -79,10 +79,17 @@ impl Load {
 
     /// Clients behind a load balancer, which asks another proxy where one fails.
     fn balanced(world: &World) -> Self {
-        Self {
-            attempts: world.stack.proxies().len(),
-            ..Self::of(world)
-        }
+        Self::of(world).with_others(&[], world)
+    }
+
+    /// Also through these proxies, when they are there.
+    fn with_others(mut self, others: &[ProxyAddresses], world: &World) -> Self {
+        let raw_key = &world.key.raw_key;
+        let others = others.iter().map(|it| url(it.listen));
+        self.base_urls
+            .extend(others.map(|url| format!("{url}/ak/{raw_key}")));
+        self.attempts = self.base_urls.len();
+        self
     }
 
     async fn run(&self) -> Result<()> {
@@ -271,10 +278,13 @@ async fn are_of_rows(world: &World, table: &str, units: &str, key: &str) -> Resu
                 sum(cache_read_cost_usd), sum(cache_write_cost_usd), sum(bedrock_cost_usd)
             from token_usage cross join unnest({units}) as unit
             group by unit, date_trunc(unit, started_at, 'UTC'), {key}
+        ), kept as (
+            -- An older release has kept other ones, too.
+            select * from {table} where bucket_type = any({units})
         ), wrong as (
-            (table recount except all table {table})
+            (table recount except all table kept)
             union all
-            (table {table} except all table recount)
+            (table kept except all table recount)
         )
         select (select count(*) from wrong), (select count(*) from recount)"
     );
@@ -437,6 +447,49 @@ async fn a_proxy_is_stopped() -> Result<()> {
         let status = leaving.service.process().exited().await;
         ensure!(status.success(), "{status}");
         load.go_on();
+        Ok(())
+    };
+    try_join(load.run(), trouble).await?;
+    until_all_is_equal(&world).await
+}
+
+/// Two releases run side by side while one takes over from the other: each has a
+/// proxy with the other's control. `PREVIOUS_RELEASE` names the folder of the old
+/// one's programs; without it both are ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_release_takes_over_from_another() -> Result<()> {
+    let new = Programs::beside_ours()?;
+    let old = match std::env::var_os("PREVIOUS_RELEASE") {
+        Some(folder) => Programs::in_folder(Path::new(&folder)),
+        None => new.clone(),
+    };
+    let mut world = World::with(|stack| stack.programs(old.clone())).await?;
+    let addresses = [(); 3].map(|()| ProxyAddresses::free());
+    let [old_with_new, new_with_new, new_with_old] = addresses;
+    let others = [old_with_new?, new_with_new?, new_with_old?];
+    let load = Load::of(&world).with_others(&others, &world);
+    let trouble = async {
+        load.until_heard(BEFORE).await?;
+        let stack = &mut world.stack;
+        let control = stack.control_beside(&new).await?;
+        let (first, second) = (stack.grpc_address(), control.addresses.grpc);
+        let [old_with_new, new_with_new, new_with_old] = others;
+        let mut staying = vec![
+            stack.proxy_beside(&old, old_with_new, second).await?,
+            stack.proxy_beside(&new, new_with_new, second).await?,
+        ];
+        let leaving = stack.proxy_beside(&new, new_with_old, first).await?;
+        load.until_heard(UNTIL_WELL).await?;
+        load.go_on();
+        // All of the first control's leave, then it does.
+        let old_proxy = staying.remove(0);
+        let (control, mut proxies) = stack.hand_over(control, staying).await?;
+        proxies.push(leaving);
+        for proxy in proxies {
+            proxy.service.stop().await?;
+        }
+        control.context("no control")?.stop().await?;
+        old_proxy.service.stop().await?;
         Ok(())
     };
     try_join(load.run(), trouble).await?;
