@@ -658,6 +658,11 @@ async fn a_client_that_was_told_to_wait_gets_what_bedrock_says() -> Result<()> {
 /// plan is asked after all when its circuit is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_hears_the_more_useful_of_two_failures() -> Result<()> {
+    both_fail(true).await?;
+    both_fail(false).await
+}
+
+async fn both_fail(is_streaming: bool) -> Result<()> {
     let busy = || ApiError::from(Exception::Throttling);
     let invalid = || Exception::Validation.says("something is invalid");
     let too_long = || Exception::Validation.says("Input is too long for requested model.");
@@ -683,7 +688,7 @@ async fn the_client_hears_the_more_useful_of_two_failures() -> Result<()> {
         let rule = Rule::always(Reply::refusal(refusal)).body_contains(&row.text);
         world.bedrock.script().rule(rule);
         let base_url = world.proxy().base_url(&row.key.raw_key);
-        let heard = say(&base_url, &row.text, true, OWN).await;
+        let heard = say(&base_url, &row.text, is_streaming, OWN).await;
         let usage = usage_of(&world, row).await?;
         let asked = [&world.simulator as &Server, &world.bedrock].map(|it| asked(it, &row.text));
         assert_eq!(asked, [1, 1], "{row}");
