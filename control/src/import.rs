@@ -129,10 +129,10 @@ impl Import {
         }
         let ids: Vec<_> = events.iter().map(|event| event.event_id.clone()).collect();
         let ingested = match &mut self.foreseen {
-            None => self.ledger.ingest(events).await.context("store usage")?,
+            None => self.ledger.ingest(&events).await.context("store usage")?,
             Some(foreseen) => self
                 .ledger
-                .foresee(events, foreseen)
+                .foresee(&events, foreseen)
                 .await
                 .context("look for usage")?,
         };

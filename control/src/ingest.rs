@@ -1,6 +1,6 @@
-//! A batch of usage: looked at, priced, stored in one transaction together with
-//! what follows from it for budgets; acknowledged by the caller afterwards. An
-//! event is counted once however often it comes.
+//! Usage: looked at, priced, stored in one transaction together with what follows
+//! from it for budgets; acknowledged by the caller afterwards. An event is counted
+//! once however often it comes.
 
 mod charge;
 pub mod validate;
@@ -42,7 +42,7 @@ pub struct Ledger {
     pub alerts: Alerts,
 }
 
-/// What became of a batch.
+/// What became of events.
 #[derive(Debug, Default)]
 pub struct Ingested {
     /// Events that were stored now; the others that were fit were there already.
@@ -62,7 +62,10 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database fails; nothing of the batch is stored then.
-    pub async fn ingest(&self, events: Vec<UsageEvent>) -> Result<Ingested, store::Error> {
+    pub async fn ingest(
+        &self,
+        events: impl IntoIterator<Item = &UsageEvent>,
+    ) -> Result<Ingested, store::Error> {
         let began = Instant::now();
         let (fit, rejected) = look_at(events, &*self.prices()?);
         let (new, budgets) = if fit.is_empty() {
@@ -101,7 +104,7 @@ impl Ledger {
     /// When the database fails.
     pub async fn foresee(
         &self,
-        events: Vec<UsageEvent>,
+        events: &[UsageEvent],
         foreseen: &mut HashSet<Uuid>,
     ) -> Result<Ingested, store::Error> {
         let (fit, rejected) = look_at(events, &*self.prices()?);
@@ -161,11 +164,14 @@ impl Ingested {
 }
 
 /// Rows with their charges, and what cannot be a row.
-fn look_at(events: Vec<UsageEvent>, prices: &PriceList) -> (Vec<NewUsage>, Vec<RejectedEvent>) {
-    let mut fit = Vec::with_capacity(events.len());
+fn look_at<'a>(
+    events: impl IntoIterator<Item = &'a UsageEvent>,
+    prices: &PriceList,
+) -> (Vec<NewUsage>, Vec<RejectedEvent>) {
+    let mut fit = Vec::new();
     let mut rejected = Vec::new();
     for event in events {
-        match validate::validate(&event) {
+        match validate::validate(event) {
             Ok(mut row) => {
                 row.charge = charge::charge(&row, prices);
                 fit.push(row);

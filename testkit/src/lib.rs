@@ -4,6 +4,7 @@ pub mod anthropic;
 pub mod bedrock;
 pub mod cutter;
 pub mod fixtures;
+pub mod history;
 pub mod load;
 pub mod moto;
 pub mod postgres;

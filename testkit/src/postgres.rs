@@ -45,6 +45,9 @@ const START_ATTEMPTS: u32 = 3;
 pub enum Storage {
     /// In a temporary folder, without any care for crashes.
     Scratch,
+    /// In a temporary folder, and yet as careful as a durable one: for those who
+    /// measure what a commit costs.
+    SyncedScratch,
     /// In this folder, as durable as Postgres is.
     ///
     /// When the account that runs Postgres cannot reach the folder (Postgres
@@ -178,7 +181,7 @@ impl Server {
         address: SocketAddr,
     ) -> Result<Self> {
         let home = match storage {
-            Storage::Scratch => Home::scratch(account)?,
+            Storage::Scratch | Storage::SyncedScratch => Home::scratch(account)?,
             Storage::Durable(path) => Home::durable(path, account)?,
         };
         home.stop_stale_server().await?;
@@ -341,19 +344,19 @@ impl Home {
                 "-c",
                 "log_timezone=UTC",
             ]);
+        if matches!(storage, Storage::Scratch) {
+            command.args([
+                "-c",
+                "fsync=off",
+                "-c",
+                "synchronous_commit=off",
+                "-c",
+                "full_page_writes=off",
+            ]);
+        }
         let scratch = match storage {
             Storage::Durable(_) => None,
-            Storage::Scratch => {
-                command.args([
-                    "-c",
-                    "fsync=off",
-                    "-c",
-                    "synchronous_commit=off",
-                    "-c",
-                    "full_page_writes=off",
-                ]);
-                Some(self.path.as_path())
-            }
+            Storage::Scratch | Storage::SyncedScratch => Some(self.path.as_path()),
         };
         let process = Process::spawn(&mut command, Signal::SIGINT, scratch)
             .with_context(|| format!("run {}/postgres", programs.display()))?;

@@ -1,7 +1,8 @@
 //! `UsageService`: usage up, acknowledged when it is committed.
 
-use std::pin::Pin;
+use std::{pin::Pin, slice};
 
+use futures_util::FutureExt;
 use proto::{
     MAX_BATCH_EVENTS,
     line::timestamp,
@@ -19,7 +20,15 @@ use super::{
     caller::{self, Caller},
     jittered,
 };
-use crate::{ingest::Ledger, settings::Pace, store::budgets::Budget, tasks::Tasks};
+use crate::{
+    ingest::{Ingested, Ledger},
+    settings::Pace,
+    store::{self, budgets::Budget},
+    tasks::Tasks,
+};
+
+/// Batches in one transaction, at most: as many as a proxy has under way.
+const MAX_BATCHES: usize = 4;
 
 #[derive(Debug, Clone)]
 pub struct Service {
@@ -27,6 +36,9 @@ pub struct Service {
     pub tasks: Tasks,
     pub pace: Pace,
 }
+
+/// A message, the end, or what has broken the stream.
+type Incoming = Result<Option<PushRequest>, Status>;
 
 /// One proxy's stream.
 struct Push {
@@ -80,13 +92,18 @@ impl Push {
     async fn follow(&mut self, address: &str, end: impl Future<Output = ()>) -> Result<(), Status> {
         let mut end = std::pin::pin!(end);
         let mut is_greeted = false;
+        // What has come while batches were taken, and is none that goes with them.
+        let mut next = None;
         loop {
-            let request = tokio::select! {
-                biased;
-                () = &mut end => return Ok(()),
-                request = self.incoming.message() => request?,
+            let request = match next.take() {
+                Some(request) => request,
+                None => tokio::select! {
+                    biased;
+                    () = &mut end => return Ok(()),
+                    request = self.incoming.message() => request,
+                },
             };
-            let Some(request) = request else {
+            let Some(request) = request? else {
                 return Ok(());
             };
             match request.message {
@@ -104,15 +121,11 @@ impl Push {
                     return Err(Status::invalid_argument("hello must come first"));
                 }
                 Some(push_request::Message::Batch(batch)) => {
-                    let ack = self.store(batch).await?;
-                    match self.outgoing.send(ack).await {
-                        Ok(()) => {}
-                        Err(Undelivered::Gone) => return Ok(()),
-                        Err(Undelivered::TooSlow) => {
-                            return Err(Status::resource_exhausted(
-                                "an acknowledgement was not taken in time",
-                            ));
-                        }
+                    check(&batch)?;
+                    let mut batches = vec![batch];
+                    next = self.take_waiting(&mut batches);
+                    if !self.take(&batches).await? {
+                        return Ok(());
                     }
                 }
                 // A kind of message that a newer proxy may have.
@@ -121,21 +134,85 @@ impl Push {
         }
     }
 
-    async fn store(&self, batch: UsageBatch) -> Result<PushResponse, Status> {
-        let count = batch.events.len();
-        if count > MAX_BATCH_EVENTS {
-            return Err(Status::invalid_argument(format!(
-                "a batch has at most {MAX_BATCH_EVENTS} events, this one has {count}"
-            )));
+    /// Adds the batches that have come already: they share a transaction, and most of
+    /// what it costs to add to sums. Returns the first message that is something else.
+    fn take_waiting(&mut self, batches: &mut Vec<UsageBatch>) -> Option<Incoming> {
+        while batches.len() < MAX_BATCHES {
+            match self.incoming.message().now_or_never()? {
+                Ok(Some(PushRequest {
+                    message: Some(push_request::Message::Batch(batch)),
+                })) if check(&batch).is_ok() => batches.push(batch),
+                other => return Some(other),
+            }
         }
-        let ingested = self.service.ledger.ingest(batch.events).await?;
-        Ok(PushResponse {
-            message: Some(push_response::Message::Ack(Ack {
-                sequence: batch.sequence,
-                rejected: ingested.rejected,
-                spent: ingested.budgets.iter().map(Spent::from).collect(),
-            })),
-        })
+        None
+    }
+
+    /// Stores these batches and acknowledges each; false: the proxy has gone.
+    ///
+    /// A batch that the database refuses must not hold up those before it, so each is
+    /// tried alone when it has refused all of them.
+    async fn take(&mut self, batches: &[UsageBatch]) -> Result<bool, Status> {
+        let events = batches.iter().flat_map(|batch| &batch.events);
+        match self.service.ledger.ingest(events).await {
+            Ok(ingested) => self.acknowledge(batches, &ingested).await,
+            Err(store::Error::Refused(_)) if batches.len() > 1 => {
+                for batch in batches {
+                    let ingested = self.service.ledger.ingest(&batch.events).await?;
+                    if !self.acknowledge(slice::from_ref(batch), &ingested).await? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn acknowledge(
+        &mut self,
+        batches: &[UsageBatch],
+        ingested: &Ingested,
+    ) -> Result<bool, Status> {
+        for batch in batches {
+            match self.outgoing.send(ack(batch, ingested)).await {
+                Ok(()) => {}
+                Err(Undelivered::Gone) => return Ok(false),
+                Err(Undelivered::TooSlow) => {
+                    return Err(Status::resource_exhausted(
+                        "an acknowledgement was not taken in time",
+                    ));
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn check(batch: &UsageBatch) -> Result<(), Status> {
+    let count = batch.events.len();
+    if count > MAX_BATCH_EVENTS {
+        return Err(Status::invalid_argument(format!(
+            "a batch has at most {MAX_BATCH_EVENTS} events, this one has {count}"
+        )));
+    }
+    Ok(())
+}
+
+/// What is spent is told with each: it must be known before any of its events is no
+/// longer waited for.
+fn ack(batch: &UsageBatch, ingested: &Ingested) -> PushResponse {
+    let is_of_it = |id: &[u8]| batch.events.iter().any(|event| event.event_id == id);
+    let rejected = ingested.rejected.iter();
+    PushResponse {
+        message: Some(push_response::Message::Ack(Ack {
+            sequence: batch.sequence,
+            rejected: rejected
+                .filter(|it| is_of_it(&it.event_id))
+                .cloned()
+                .collect(),
+            spent: ingested.budgets.iter().map(Spent::from).collect(),
+        })),
     }
 }
 

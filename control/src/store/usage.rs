@@ -6,7 +6,9 @@ use diesel::{
     pg::Pg,
     prelude::*,
     query_builder::{BoxedSqlQuery, SqlQuery},
-    sql_types::{Bool, Date, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{
+        Array, BigInt, Bool, Date, Integer, Nullable, Numeric, Text, Timestamptz, Uuid as SqlUuid,
+    },
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::Serialize;
@@ -22,8 +24,8 @@ use crate::{
 /// Partitions are made this many months before they are needed.
 const MONTHS_AHEAD: u32 = 3;
 
-/// An event that is fit to be stored; its fields are the table's columns.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// An event that is fit to be stored.
+#[derive(Debug, Clone, PartialEq)]
 pub struct NewUsage {
     pub event_id: Uuid,
     pub request_id: String,
@@ -50,12 +52,11 @@ pub struct NewUsage {
     pub agent_id: String,
     pub bedrock_model: String,
     pub bedrock_region: String,
-    #[serde(flatten)]
     pub charge: Charge,
 }
 
 /// What a request costs, and by which price.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Charge {
     /// The model under which it is priced and summed up.
     pub pricing_model_id: String,
@@ -68,12 +69,11 @@ pub struct Charge {
     pub cache_write_cost_usd: Usd,
     /// What the same tokens cost on Bedrock, whoever answered.
     pub bedrock_cost_usd: Usd,
-    #[serde(flatten)]
     pub price: Option<Snapshot>,
 }
 
 /// The price that was in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     pub pricing_region: String,
     pub pricing_effective_date: Option<NaiveDate>,
@@ -182,13 +182,108 @@ struct EventId {
 /// becomes null; the others are held until the end of the transaction. Triggers
 /// add the new rows to the sums.
 pub async fn insert(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> Result<Vec<Uuid>> {
-    let batch = serde_json::to_string(batch)
-        .map_err(|error| diesel::result::Error::SerializationError(error.into()))?;
-    let inserted: Vec<EventId> = diesel::sql_query("select add_usage($1::json) as event_id")
-        .bind::<Text, _>(batch)
-        .load(connection)
-        .await?;
+    let inserted: Vec<EventId> = adding(batch).load(connection).await?;
     Ok(inserted.into_iter().map(|row| row.event_id).collect())
+}
+
+/// A statement with a parameter for each of these columns: an array of what every row
+/// has there, which Postgres reads in a fraction of the time that it takes for JSON.
+macro_rules! with_columns {
+    ($statement:ident of $rows:expr, $row:ident { $($column:ident: $kind:ty = $value:expr,)* }) => {{
+        let query = diesel::sql_query($statement(&[$(stringify!($column)),*])).into_boxed();
+        $(
+            let values: Vec<_> = $rows.iter().map(|$row| $value).collect();
+            let query = query.bind::<Array<$kind>, _>(values);
+        )*
+        query
+    }};
+}
+
+fn adding(batch: &[NewUsage]) -> BoxedSqlQuery<'_, Pg, SqlQuery> {
+    with_columns!(adding_of of batch, row {
+        event_id: SqlUuid = row.event_id,
+        request_id: Text = &*row.request_id,
+        upstream_request_id: Text = &*row.upstream_request_id,
+        access_key_id: Nullable<SqlUuid> = row.access_key_id,
+        user_id: Nullable<SqlUuid> = row.user_id,
+        started_at: Timestamptz = row.started_at,
+        duration_ms: BigInt = row.duration_ms,
+        first_byte_ms: Nullable<BigInt> = row.first_byte_ms,
+        provider: Nullable<Text> = row.provider,
+        is_fallback: Bool = row.is_fallback,
+        model: Text = &*row.model,
+        upstream_model: Text = &*row.upstream_model,
+        outcome: Text = row.outcome,
+        status: Integer = row.status,
+        is_streaming: Bool = row.is_streaming,
+        input_tokens: BigInt = row.input_tokens,
+        output_tokens: BigInt = row.output_tokens,
+        cache_read_tokens: BigInt = row.cache_read_tokens,
+        cache_write_5m_tokens: BigInt = row.cache_write_5m_tokens,
+        cache_write_1h_tokens: BigInt = row.cache_write_1h_tokens,
+        is_estimate: Bool = row.is_estimate,
+        session_id: Text = &*row.session_id,
+        agent_id: Text = &*row.agent_id,
+        bedrock_model: Text = &*row.bedrock_model,
+        bedrock_region: Text = &*row.bedrock_region,
+        pricing_model_id: Text = &*row.charge.pricing_model_id,
+        priced: Bool = row.charge.priced,
+        estimated_cost_usd: Numeric = row.charge.estimated_cost_usd,
+        input_cost_usd: Numeric = row.charge.input_cost_usd,
+        output_cost_usd: Numeric = row.charge.output_cost_usd,
+        cache_read_cost_usd: Numeric = row.charge.cache_read_cost_usd,
+        cache_write_cost_usd: Numeric = row.charge.cache_write_cost_usd,
+        bedrock_cost_usd: Numeric = row.charge.bedrock_cost_usd,
+        pricing_region: Nullable<Text> = row.price(|it| &*it.pricing_region),
+        pricing_effective_date: Nullable<Date> =
+            row.charge.price.as_ref().and_then(|it| it.pricing_effective_date),
+        pricing_input_price: Nullable<Numeric> = row.price(|it| it.pricing_input_price),
+        pricing_output_price: Nullable<Numeric> = row.price(|it| it.pricing_output_price),
+        pricing_cache_read_price: Nullable<Numeric> = row.price(|it| it.pricing_cache_read_price),
+        pricing_cache_write_5m_price: Nullable<Numeric> =
+            row.price(|it| it.pricing_cache_write_5m_price),
+        pricing_cache_write_1h_price: Nullable<Numeric> =
+            row.price(|it| it.pricing_cache_write_1h_price),
+    })
+}
+
+/// The rows go in in one order, so that two batches with the same events wait for each
+/// other instead of locking each other out; so do the keys.
+fn adding_of(columns: &[&str]) -> String {
+    let names = columns.join(", ");
+    let arrays: Vec<String> = (1..=columns.len()).map(|it| format!("${it}")).collect();
+    let values: Vec<String> = columns
+        .iter()
+        .map(|column| match *column {
+            "access_key_id" => "known.id".to_owned(),
+            column => format!("batch.{column}"),
+        })
+        .collect();
+    format!(
+        "with batch ({names}) as (
+            select * from unnest({arrays})
+        ), known as (
+            select id from access_keys
+            where id in (select access_key_id from batch)
+            order by id
+            for key share
+        )
+        insert into token_usage ({names})
+        select {values}
+        from batch left join known on known.id = batch.access_key_id
+        order by batch.started_at, batch.event_id
+        on conflict do nothing
+        returning event_id",
+        arrays = arrays.join(", "),
+        values = values.join(", "),
+    )
+}
+
+impl NewUsage {
+    /// Something of the price, if there is one.
+    fn price<'a, T>(&'a self, of: impl FnOnce(&'a Snapshot) -> T) -> Option<T> {
+        self.charge.price.as_ref().map(of)
+    }
 }
 
 /// The ids of those events of a batch that are stored.

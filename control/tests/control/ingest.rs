@@ -311,6 +311,70 @@ async fn a_batch_that_is_too_large_ends_the_stream() {
     );
 }
 
+/// Those that come while one is stored share a transaction; each is acknowledged by
+/// itself, and hears what was rejected of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_come_together_are_acknowledged_one_by_one() {
+    let app = TestApp::start().await;
+    let mut push = Push::open(app.running.grpc_addr).await;
+    push.deliver(vec![event()]).await.unwrap();
+    let held = app.sql().await;
+    let hold = "begin; lock table token_usage in share row exclusive mode";
+    held.batch_execute(hold).await.unwrap();
+    let unfit = UsageEvent {
+        started_at: None,
+        ..event()
+    };
+    let again = event();
+    let mut sent = vec![push.send(vec![again.clone(), event()]).await];
+    sent.push(push.send(vec![unfit.clone(), event()]).await);
+    sent.push(push.send(vec![again, event()]).await);
+    held.batch_execute("rollback").await.unwrap();
+    for sequence in sent.clone() {
+        let ack = push.ack().await.unwrap();
+        assert_eq!(ack.sequence, sequence);
+        let rejected: Vec<_> = ack.rejected.iter().map(|it| &*it.event_id).collect();
+        match sequence == sent[1] {
+            true => assert_eq!(rejected, [&*unfit.event_id]),
+            false => assert!(rejected.is_empty()),
+        }
+    }
+    assert_eq!(rows(&app).await, 5);
+}
+
+/// What nobody can store does not keep what came before it from being stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_the_database_refuses_holds_up_none_before_it() {
+    let app = TestApp::start().await;
+    let mut push = Push::open(app.running.grpc_addr).await;
+    let held = app.sql().await;
+    held.batch_execute(
+        "create function refuse() returns trigger language plpgsql as
+            $$ begin raise exception 'never'; end $$;
+        create trigger refused before insert on token_usage
+            for each row when (new.session_id = 'refused') execute function refuse()",
+    )
+    .await
+    .unwrap();
+    let hold = "begin; lock table token_usage in share row exclusive mode";
+    held.batch_execute(hold).await.unwrap();
+    let refused = UsageEvent {
+        session_id: "refused".to_owned(),
+        ..event()
+    };
+    let mut fit = Vec::new();
+    for _ in 0..3 {
+        fit.push(push.send(vec![event()]).await);
+    }
+    push.send(vec![refused]).await;
+    held.batch_execute("rollback").await.unwrap();
+    for sequence in fit {
+        assert_eq!(push.ack().await.unwrap().sequence, sequence);
+    }
+    push.ack().await.unwrap_err();
+    assert_eq!(rows(&app).await, 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_batch_is_acknowledged() {
     let app = TestApp::start().await;

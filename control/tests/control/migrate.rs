@@ -13,6 +13,7 @@ use crate::support::{
 const BEDROCK_DOWN: &str = include_str!("../../migrations/2026-11-20-100000_bedrock/down.sql");
 const CONSOLE_DOWN: &str = include_str!("../../migrations/2026-11-27-100000_console/down.sql");
 const COSTS_DOWN: &str = include_str!("../../migrations/2026-11-27-000000_costs/down.sql");
+const SESSIONS_DOWN: &str = include_str!("../../migrations/2026-11-28-010000_sessions/down.sql");
 const TOTALS_DOWN: &str = include_str!("../../migrations/2026-11-28-000000_totals/down.sql");
 const FAILOVER_DOWN: &str = include_str!("../../migrations/2026-11-20-200000_failover/down.sql");
 
@@ -134,6 +135,7 @@ async fn a_database_without_bedrock_is_brought_to_this_version() {
     let url = database.url().parse().unwrap();
     migrate(&url).await.unwrap();
     let client = sql(database.url()).await;
+    client.batch_execute(SESSIONS_DOWN).await.unwrap();
     client.batch_execute(TOTALS_DOWN).await.unwrap();
     client.batch_execute(CONSOLE_DOWN).await.unwrap();
     client.batch_execute(COSTS_DOWN).await.unwrap();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use proto::{
     digest,
     sync::{
-        Delta, Heartbeat, Kind, Node, Position, PushRequest, PushResponse, Resource, Snapshot,
+        Ack, Delta, Heartbeat, Kind, Node, Position, PushRequest, PushResponse, Resource, Snapshot,
         UsageBatch, UsageEvent, WatchRequest, WatchResponse,
         config_service_client::ConfigServiceClient, push_request, push_response,
         usage_service_client::UsageServiceClient, watch_response::Event,
@@ -263,18 +263,24 @@ impl Push {
         sequence
     }
 
+    /// Waits for the next acknowledgement.
+    pub async fn ack(&mut self) -> Result<Ack, Status> {
+        let response = eventually(self.responses.message())
+            .await?
+            .ok_or_else(|| Status::unavailable("the stream ended"))?;
+        match response.message {
+            Some(push_response::Message::Ack(ack)) => Ok(ack),
+            other => panic!("no acknowledgement: {other:?}"),
+        }
+    }
+
     /// Sends and waits for the acknowledgement; the ids of rejected events.
     pub async fn deliver(
         &mut self,
         events: Vec<UsageEvent>,
     ) -> Result<Vec<(Vec<u8>, String)>, Status> {
         let sequence = self.send(events).await;
-        let response = eventually(self.responses.message())
-            .await?
-            .ok_or_else(|| Status::unavailable("the stream ended"))?;
-        let Some(push_response::Message::Ack(ack)) = response.message else {
-            panic!("no acknowledgement: {response:?}");
-        };
+        let ack = self.ack().await?;
         assert_eq!(ack.sequence, sequence);
         Ok(ack
             .rejected

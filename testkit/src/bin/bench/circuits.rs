@@ -75,7 +75,7 @@ struct Key {
 pub(crate) async fn measure(system: &System, count: usize) -> Result<Results> {
     eprintln!("Opening the circuits of {count} keys …");
     // With nobody else's keys.
-    let control = system.another_control("circuits").await?;
+    let control = system.another_control("circuits", &[]).await?;
     let keys = (0..count).map(|_| Key::new(system.secrets()));
     let keys = keys.collect::<Result<Vec<Key>>>()?;
     insert(&control, &keys).await?;

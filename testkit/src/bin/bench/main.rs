@@ -11,12 +11,14 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::Parser;
+use chrono::{DateTime, Utc};
+use clap::{Parser, Subcommand};
 use serde::Serialize;
-use testkit::load::raise_file_limit;
+use testkit::{history::History, load::raise_file_limit};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod circuits;
+mod costs;
 mod failover;
 mod keys;
 mod memory;
@@ -69,6 +71,34 @@ struct Options {
     /// Where the results and the logs go.
     #[arg(long, default_value = ".state/bench")]
     state: PathBuf,
+
+    #[command(flatten)]
+    costs: costs::Settings,
+
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What to do in place of measuring everything.
+#[derive(Debug, Clone, Subcommand)]
+enum Part {
+    /// Measures what usage takes, and nothing else.
+    Costs,
+    /// Writes a company's usage of three months into a database that control has set
+    /// up.
+    Data {
+        /// A superuser's address of it.
+        #[arg(long, env = "PROXY_DATABASE_URL", hide_env_values = true)]
+        database_url: String,
+
+        /// Another one makes another history.
+        #[arg(long, default_value_t = 5)]
+        seed: u32,
+
+        /// The last request was within the hour before it; now when not given.
+        #[arg(long)]
+        until: Option<DateTime<Utc>>,
+    },
 }
 
 /// Everything that was measured.
@@ -80,7 +110,15 @@ struct Results {
     failover: Vec<failover::Results>,
     rescue: rescue::Results,
     circuits: circuits::Results,
+    costs: costs::Results,
     keys: keys::Results,
+}
+
+/// The same of what usage takes, alone.
+#[derive(Debug, Serialize)]
+struct CostsAlone {
+    machine: system::Machine,
+    costs: costs::Results,
 }
 
 #[tokio::main]
@@ -99,24 +137,68 @@ async fn run(options: Options) -> Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        measured = measure(&options) => {
-            let results = measured?;
-            let path = options.state.join("latest.json");
-            fs::write(&path, serde_json::to_string_pretty(&results)?)?;
-            print!("{}", table::table(&results));
-            println!("\nRaw numbers: {}", path.display());
-            Ok(if results.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }
+        done = perform(&options) => done,
         _ = interrupt.recv() => Ok(ExitCode::FAILURE),
         _ = terminate.recv() => Ok(ExitCode::FAILURE),
     }
 }
 
-async fn measure(options: &Options) -> Result<Results> {
+async fn perform(options: &Options) -> Result<ExitCode> {
+    match &options.part {
+        None => {
+            let results = measure(options).await?;
+            let path = options.state.join("latest.json");
+            report(&path, &results, &table::table(&results), results.is_sound())
+        }
+        Some(Part::Costs) => {
+            let results = measure_costs(options).await?;
+            let path = options.state.join("costs.json");
+            let table = table::costs(&results.machine, &results.costs);
+            report(&path, &results, &table, results.costs.is_sound())
+        }
+        Some(Part::Data {
+            database_url,
+            seed,
+            until,
+        }) => {
+            let rows = options.costs.rows;
+            let history = History::of(rows, *seed, until.unwrap_or_else(Utc::now));
+            let told = |written| eprintln!("{written} of {rows} rows");
+            history.write(database_url, told).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn report(path: &Path, results: &impl Serialize, table: &str, is_sound: bool) -> Result<ExitCode> {
+    fs::write(path, serde_json::to_string_pretty(results)?)?;
+    print!("{table}");
+    println!("\nRaw numbers: {}", path.display());
+    Ok(if is_sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn measure_costs(options: &Options) -> Result<CostsAlone> {
+    let system = start(options).await?;
+    let costs = costs::measure(&system, &options.costs).await?;
+    Ok(CostsAlone {
+        machine: system.machine.clone(),
+        costs,
+    })
+}
+
+async fn start(options: &Options) -> Result<System> {
     raise_file_limit()?;
     fresh_folder(&options.state)?;
     eprintln!("Starting …");
-    let system = System::start(options).await?;
+    System::start(options).await
+}
+
+async fn measure(options: &Options) -> Result<Results> {
+    let system = start(options).await?;
     // First, because memory that a load has left behind hides what a stream takes.
     let memory = memory::measure(&system, options.streams).await?;
     let length = Duration::try_from_secs_f64(options.seconds)?;
@@ -124,6 +206,7 @@ async fn measure(options: &Options) -> Result<Results> {
     let failover = failover::measure(&system, options.pairs).await?;
     let rescue = rescue::measure(&system, options.pairs).await?;
     let circuits = circuits::measure(&system, options.circuits).await?;
+    let costs = costs::measure(&system, &options.costs).await?;
     let machine = system.machine.clone();
     let keys = keys::measure(system, options.keys, options.revocations).await?;
     Ok(Results {
@@ -133,6 +216,7 @@ async fn measure(options: &Options) -> Result<Results> {
         failover,
         rescue,
         circuits,
+        costs,
         keys,
     })
 }
@@ -149,5 +233,18 @@ impl Results {
         self.samples.iter().all(rounds::Sample::is_valid)
             && self.memory.iter().all(|held| held.report.errors == 0)
             && self.circuits.is_sound()
+            && self.costs.is_sound()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_two_options_have_one_name() {
+        Options::command().debug_assert();
     }
 }

@@ -65,7 +65,7 @@ pub(crate) struct Control {
     pub(crate) admin: Admin,
     pub(crate) grpc: SocketAddr,
     pub(crate) database_url: String,
-    _service: Service,
+    pub(crate) service: Service,
 }
 
 /// Something that can be put under load.
@@ -128,7 +128,7 @@ impl System {
         };
 
         let postgres = Server::start(Storage::Scratch).await?;
-        let control = Control::start(&blueprint, &postgres, DATABASE).await?;
+        let control = Control::start(&blueprint, &postgres, DATABASE, &[]).await?;
         let upstream_address = stack::free_address()?;
         let upstream_url = stack::url(upstream_address);
         let upstream = Recipe {
@@ -254,9 +254,23 @@ impl System {
         })
     }
 
-    /// Another control, with an empty database.
-    pub(crate) async fn another_control(&self, name: &'static str) -> Result<Control> {
-        Control::start(&self.blueprint, &self.postgres, name).await
+    /// Another control, with an empty database and with settings of its own.
+    pub(crate) async fn another_control(
+        &self,
+        name: &'static str,
+        settings: &[(&str, &str)],
+    ) -> Result<Control> {
+        self.control_in(&self.postgres, name, settings).await
+    }
+
+    /// The same in another Postgres.
+    pub(crate) async fn control_in(
+        &self,
+        postgres: &Server,
+        name: &'static str,
+        settings: &[(&str, &str)],
+    ) -> Result<Control> {
+        Control::start(&self.blueprint, postgres, name, settings).await
     }
 
     pub(crate) fn secrets(&self) -> &Secrets {
@@ -300,19 +314,27 @@ impl System {
 
 impl Control {
     /// The database, which has this name, must not exist.
-    async fn start(blueprint: &Blueprint, postgres: &Server, database: &str) -> Result<Self> {
+    async fn start(
+        blueprint: &Blueprint,
+        postgres: &Server,
+        database: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         postgres.ensure_database(database).await?;
         let database_url = postgres.url(database);
         let addresses = ControlAddresses::free()?;
         let mut recipe = blueprint.control(&addresses, &database_url, PUBLIC_URL);
         recipe.log = blueprint.folder.join(format!("control-{database}.log"));
+        for (variable, value) in settings {
+            recipe.environment.push((variable.into(), value.into()));
+        }
         let service = recipe.start()?;
         service.ready().await?;
         Ok(Self {
             admin: sign_in(&addresses, blueprint).await?,
             grpc: addresses.grpc,
             database_url,
-            _service: service,
+            service,
         })
     }
 
@@ -337,10 +359,19 @@ impl Control {
         credential: Value,
     ) -> Result<IssuedKey> {
         let user_id = self.admin.create_user(user).await?;
-        let key = self.admin.issue_key(&user_id).await?;
+        self.key_of_bedrock(&user_id, credential).await
+    }
+
+    /// An access key of this user, who from now on only uses Bedrock.
+    pub(crate) async fn key_of_bedrock(
+        &self,
+        user_id: &str,
+        credential: Value,
+    ) -> Result<IssuedKey> {
+        let key = self.admin.issue_key(user_id).await?;
         let id = &key.access_key_id;
         self.admin.register_bedrock_key(id, credential).await?;
-        self.admin.route(&user_id, "bedrock_only").await?;
+        self.admin.route(user_id, "bedrock_only").await?;
         Ok(key)
     }
 }

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use crate::{
-    Results, circuits, failover, keys, rescue,
+    Results, circuits, costs, failover, keys, rescue,
     rounds::{self, Sample, Scenario},
     spread::{Spread, median_interval, quantile, sorted},
-    system::Name,
+    system::{Machine, Name},
 };
 
 /// How much more CPU than nginx the proxy may use.
@@ -28,6 +28,18 @@ const FAILOVER_US: f64 = 2_000.0;
 
 /// Millions of bytes that the open circuits may hold, all together.
 const CIRCUITS_MB: f64 = 10.0;
+
+/// Usage events in a second, at least.
+const EVENTS_PER_SECOND: f64 = 10_000.0;
+
+/// Milliseconds from the end of a request to its row, in 99 of 100 cases.
+const ROW_MS: f64 = 1_500.0;
+
+/// Milliseconds until a month is summed up, in 99 of 100 cases.
+const REPORT_MS: f64 = 200.0;
+
+/// Milliseconds until a budget that is used up stops all proxies, each time.
+const VERDICT_MS: f64 = 2_000.0;
 
 /// What CPU time is counted by.
 type Per = fn(&Sample) -> f64;
@@ -57,7 +69,8 @@ const COLUMN: usize = 23;
 
 pub(crate) fn table(results: &Results) -> String {
     let mut table = Table(String::new());
-    table.machine(results);
+    table.machine(&results.machine);
+    table.pinning(&results.machine);
     table.cpu(results);
     table.bedrock(results);
     table.throughput(results);
@@ -66,8 +79,17 @@ pub(crate) fn table(results: &Results) -> String {
     table.failover(&results.failover);
     table.rescue(&results.rescue);
     table.circuits(&results.circuits);
+    table.costs(&results.costs);
     table.keys(&results.keys);
     table.complaints(results);
+    table.0
+}
+
+/// What usage takes, alone.
+pub(crate) fn costs(machine: &Machine, costs: &costs::Results) -> String {
+    let mut table = Table(String::new());
+    table.machine(machine);
+    table.costs(costs);
     table.0
 }
 
@@ -93,12 +115,14 @@ impl Table {
         self.line(&format!("{label:<LABEL$}{columns}"));
     }
 
-    fn machine(&mut self, results: &Results) {
-        let machine = &results.machine;
+    fn machine(&mut self, machine: &Machine) {
         self.line(&format!(
             "{}, {} CPUs, Linux {}, load average {} at the start",
             machine.cpu, machine.cpus, machine.kernel, machine.load_average
         ));
+    }
+
+    fn pinning(&mut self, machine: &Machine) {
         self.line(if machine.is_pinned {
             "Proxy and nginx on CPU 1; upstream and load generator on CPU 0."
         } else {
@@ -345,6 +369,83 @@ impl Table {
         self.line(&format!("({} proxies, each fresh)", circuits.proxies.len()));
     }
 
+    fn costs(&mut self, costs: &costs::Results) {
+        self.ingest(costs);
+        self.head("Usage, ms", &["p50", "p99", "max", "target"]);
+        let p99 = |ms: &[f64], most| verdict(quantile(ms, 0.99), most, " ms");
+        let delays = &costs.delays_ms;
+        self.waited("end of request to row", delays, p99(delays, ROW_MS));
+        let refused = &costs.budgets.refused_after_ms;
+        let last = verdict(quantile(refused, 1.0), VERDICT_MS, " ms");
+        self.waited("budget used up to refused", refused, last);
+        for waited in &costs.reports.sums {
+            let label = format!("a month of {}", waited.asked);
+            self.waited(&label, &waited.ms, p99(&waited.ms, REPORT_MS));
+        }
+        for waited in &costs.reports.lists {
+            self.waited(waited.asked, &waited.ms, String::new());
+        }
+        let (rows, seconds) = (costs.reports.rows, costs.reports.write_seconds);
+        self.line(&format!(
+            "({} requests; {} budgets, two proxies; {rows} rows, written in {seconds:.0} s)",
+            delays.len(),
+            refused.len(),
+        ));
+        let overshoot = &costs.budgets.overshoot;
+        self.line(&format!(
+            "{} requests at once on {:.2} USD: {} answered, {:.6} USD spent, {:.6} too much",
+            overshoot.parallel,
+            overshoot.budget_usd,
+            overshoot.answered,
+            overshoot.spent_usd,
+            (overshoot.spent_usd - overshoot.budget_usd).max(0.0)
+        ));
+    }
+
+    fn ingest(&mut self, costs: &costs::Results) {
+        self.head(
+            "Usage stored by",
+            &[
+                "events/s",
+                "target",
+                "Postgres CPU us each",
+                "control CPU us each",
+                "deadlocks",
+            ],
+        );
+        for ingest in &costs.ingest {
+            let proxies = if ingest.writers == 1 {
+                "proxy"
+            } else {
+                "proxies"
+            };
+            let fsync = if ingest.is_synced { "on" } else { "off" };
+            let rate = ingest.events_per_second();
+            self.row(
+                &format!("{} {proxies}, fsync {fsync}", ingest.writers),
+                [
+                    number(Some(rate), 0, ""),
+                    at_least(rate, EVENTS_PER_SECOND),
+                    number(Some(ingest.postgres_us_per_event()), 1, ""),
+                    number(Some(ingest.control_us_per_event()), 1, ""),
+                    format!("{}", ingest.deadlocks),
+                ],
+            );
+        }
+        for ingest in costs.ingest.iter().filter(|it| !it.is_sound()) {
+            self.line(&format!(
+                "INVALID: {} rows and {} requests in sums are missing or too many",
+                ingest.wrong_rows, ingest.wrong_sums
+            ));
+        }
+    }
+
+    /// A row of sorted times, of which the long ones count.
+    fn waited(&mut self, label: &str, ms: &[f64], target: String) {
+        let columns = [0.5, 0.99, 1.0].map(|share| number(quantile(ms, share), 1, ""));
+        self.row(label, columns.into_iter().chain([target]));
+    }
+
     fn keys(&mut self, keys: &keys::Results) {
         self.head(&format!("{} access keys", keys.keys), &["", "target"]);
         let ready = |starts: &[keys::Start]| Spread::of(starts.iter().map(|it| it.ready_ms));
@@ -504,6 +605,11 @@ fn verdict(number: Option<f64>, most: f64, unit: &str) -> String {
         Some(_) => "OVER",
     };
     format!("<= {most}{unit}: {verdict}")
+}
+
+fn at_least(number: f64, least: f64) -> String {
+    let verdict = if number >= least { "ok" } else { "UNDER" };
+    format!(">= {least}: {verdict}")
 }
 
 #[expect(

@@ -1,0 +1,1 @@
+drop index token_usage_of_session;
