@@ -253,16 +253,7 @@ impl Work {
     /// Tables, prices, and aggregates in the right time zone.
     async fn prepare(&self) -> anyhow::Result<()> {
         migrate(self.store.url()).await?;
-        let written = self
-            .pricing
-            .reload()
-            .await
-            .context("write the price list")?;
-        tracing::info!(
-            changed = written.changed,
-            prices = written.prices,
-            "pricing.written"
-        );
+        self.pricing.write().await.context("write the price list")?;
         jobs::move_aggregates(&self.store, self.timezone)
             .await
             .context("make the aggregates in PROXY_TIMEZONE")?;

@@ -38,31 +38,8 @@ pub struct Pricing {
     version: Arc<Mutex<Option<Version>>>,
 }
 
-/// What reloading has done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reloaded {
-    /// Prices that are new, other than before, or gone.
-    pub changed: usize,
-    pub prices: usize,
-}
-
-/// Why the list could not be made anew; the old one stays.
-#[derive(Debug, thiserror::Error)]
-pub enum NotReloaded {
-    #[error(transparent)]
-    Setting(#[from] Malformed),
-    #[error(transparent)]
-    Store(#[from] store::Error),
-}
-
-impl From<diesel::result::Error> for NotReloaded {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
 impl Pricing {
-    /// Knows no price until it is reloaded or has followed the head.
+    /// Knows no price until it is written or has followed the head.
     pub fn new(store: Store, setting: Option<String>) -> Self {
         Self {
             store,
@@ -89,13 +66,13 @@ impl Pricing {
         Ok(overlay.over(built_in::list()))
     }
 
-    /// Reads the setting again and writes the list to the table, from where every
-    /// replica and every proxy takes it.
+    /// Writes the list to the table, from where every replica and every proxy takes
+    /// it.
     ///
     /// # Errors
     /// When the setting is not usable, or the database fails; nothing has changed
     /// then.
-    pub async fn reload(&self) -> Result<Reloaded, NotReloaded> {
+    pub async fn write(&self) -> anyhow::Result<()> {
         let list = self.read()?;
         let mut connection = self.store.connection().await?;
         let changed = connection
@@ -103,10 +80,8 @@ impl Pricing {
             .await?;
         drop(connection);
         self.refresh().await?;
-        Ok(Reloaded {
-            changed,
-            prices: list.len(),
-        })
+        tracing::info!(changed, prices = list.len(), "pricing.written");
+        Ok(())
     }
 
     /// Takes the table's list, if it is another one.

@@ -195,10 +195,12 @@ fn escape_like(text: &str) -> String {
 }
 
 /// Text columns with a closed set of values, as Rust enums.
+//
+// A `literal` would come in a group of its own, in which utoipa does not find it.
 macro_rules! text_enum {
     (
         $(#[$meta:meta])*
-        pub enum $name:ident { $($(#[$about:meta])* $variant:ident = $text:literal),* $(,)? }
+        pub enum $name:ident { $($(#[$about:meta])* $variant:ident = $text:tt),* $(,)? }
     ) => {
         $(#[$meta])*
         #[derive(

@@ -279,11 +279,17 @@ pub fn answer(error: &Error, request_id: &str) -> Response<Bytes> {
 /// A refusal for a client that was promised a stream.
 pub fn event(error: &Error, request_id: &str) -> Bytes {
     let row = row(error.kind);
-    let error_type = match is_repeated(row.status) && row.retry != Retry::Never {
-        true => repeated(row.r#type),
-        false => row.r#type,
-    };
+    let may_repeat = row.retry != Retry::Never;
+    let error_type = event_type(row.r#type, row.status, may_repeat);
     event_of(&envelope(error_type, &message(&row, error), request_id))
+}
+
+/// The type of an event that stands for a status: clients do after both the same.
+fn event_type(error_type: &str, status: StatusCode, may_repeat: bool) -> &str {
+    match may_repeat && is_repeated(status) {
+        true => repeated(error_type),
+        false => error_type,
+    }
 }
 
 /// The type that makes clients repeat a request as they do after a status of
@@ -321,10 +327,7 @@ pub fn upstream_event(head: &response::Parts, body: &[u8], request_id: &str) -> 
     let said = Said::of(head.status, body);
     let should_retry = head.headers.get("x-should-retry");
     let may_repeat = should_retry.is_none_or(|it| it != "false");
-    let error_type = match may_repeat && is_repeated(head.status) {
-        true => repeated(&said.r#type),
-        false => &said.r#type,
-    };
+    let error_type = event_type(&said.r#type, head.status, may_repeat);
     event_of(&envelope(error_type, &said.message, request_id))
 }
 
@@ -332,9 +335,11 @@ pub fn upstream_event(head: &response::Parts, body: &[u8], request_id: &str) -> 
 /// else can answer it. None: they do that anyway, or should not.
 pub fn repeated_event(data: &[u8], request_id: &str) -> Option<Bytes> {
     let said = Said::of(StatusCode::INTERNAL_SERVER_ERROR, data);
-    let is_limit = said.r#type == "rate_limit_error";
-    let event = || envelope(repeated(&said.r#type), &said.message, request_id);
-    is_limit.then(|| event_of(&event()))
+    if said.r#type != "rate_limit_error" {
+        return None;
+    }
+    let error_type = repeated(&said.r#type);
+    Some(event_of(&envelope(error_type, &said.message, request_id)))
 }
 
 /// Makes an upstream's refusal ours: the same status, headers and words, in the

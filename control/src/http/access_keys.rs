@@ -164,7 +164,8 @@ pub(super) async fn issue(
     let (issued, recorded) = connection
         .transaction(async |connection| {
             active_user(connection, user_id).await?;
-            let issued = insert(connection, &state.hasher, &wanted).await?;
+            let new = insert(connection, &state.hasher, &wanted).await?;
+            let issued = new.issued(connection).await?;
             let key = &issued.access_key.access_key;
             let action = AuditAction::AccessKeyIssued;
             let entry = Entry::made(action, Object::access_key(key), audit::access_key(key));
@@ -214,7 +215,7 @@ pub(super) async fn change(
             let action = AuditAction::AccessKeyChanged;
             let entry = Entry::changed(action, Object::access_key(&key), old, new);
             let recorded = author.record(connection, &entry).await?;
-            let key = one_with_circuit(connection, access_key_id).await?;
+            let key = one_with_circuit(connection, key).await?;
             Ok::<_, Error>((key, recorded))
         })
         .await?;
@@ -317,17 +318,13 @@ pub(super) async fn rotate(
             }
             let new = insert(connection, &state.hasher, &Wanted::like(&old)).await?;
             // Before the old key ends, because its credential ends with it.
-            let new_id = new.id();
-            bedrock_keys::carry_over(connection, old_id, new_id).await?;
+            bedrock_keys::carry_over(connection, old_id, new.id).await?;
             if grace_seconds == 0 {
                 access_keys::revoke(connection, old_id).await?;
             } else {
                 access_keys::retire(connection, old_id, grace_seconds).await?;
             }
-            let issued = IssuedAccessKey {
-                access_key: one_with_circuit(connection, new_id).await?,
-                raw_key: new.raw_key,
-            };
+            let issued = new.issued(connection).await?;
             let entry = rotated(&old, &found(connection, old_id).await?, &issued);
             let recorded = author.record(connection, &entry).await?;
             Ok::<_, Error>((issued, recorded))
@@ -382,12 +379,28 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// A key that is stored, with what opens it.
+struct New {
+    id: Uuid,
+    raw_key: String,
+}
+
+impl New {
+    async fn issued(self, connection: &mut AsyncPgConnection) -> Result<IssuedAccessKey, Error> {
+        let key = found(connection, self.id).await?;
+        Ok(IssuedAccessKey {
+            access_key: one_with_circuit(connection, key).await?,
+            raw_key: self.raw_key,
+        })
+    }
+}
+
 /// Makes a key from fresh randomness.
 async fn insert(
     connection: &mut AsyncPgConnection,
     hasher: &Hasher,
     wanted: &Wanted<'_>,
-) -> Result<IssuedAccessKey, Error> {
+) -> Result<New, Error> {
     let raw_key = access_key::raw(&rand::random());
     let key_hash = hasher.hash(&raw_key);
     let id = Uuid::now_v7();
@@ -402,10 +415,7 @@ async fn insert(
         model: wanted.model,
     };
     access_keys::insert(connection, &new).await?;
-    Ok(IssuedAccessKey {
-        access_key: one_with_circuit(connection, id).await?,
-        raw_key,
-    })
+    Ok(New { id, raw_key })
 }
 
 /// Adds what stands elsewhere.
@@ -432,9 +442,8 @@ async fn with_circuits(
 
 async fn one_with_circuit(
     connection: &mut AsyncPgConnection,
-    id: Uuid,
+    key: AccessKey,
 ) -> Result<AccessKeyWithCircuit, Error> {
-    let key = found(connection, id).await?;
     let mut keys = with_circuits(connection, vec![key]).await?;
     keys.pop().ok_or_else(|| Code::AccessKeyNotFound.into())
 }

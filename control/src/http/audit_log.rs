@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::{
     State,
-    error::{Code, Error},
+    error::Error,
     page::page,
-    query::Query,
+    query::{Query, condition},
 };
 use crate::{
     page::Cursor,
@@ -68,12 +68,12 @@ pub(super) async fn list(
     let filter = Filter {
         from_inclusive: query.from,
         to_exclusive: query.to,
-        actor: text("actor", query.actor)?,
+        actor: condition("actor", query.actor)?,
         action: query.action,
         object_kind: query.object_kind,
         object_id: query.object_id,
         user_id: query.user_id,
-        search: text("search", query.search)?,
+        search: condition("search", query.search)?,
     };
     let mut connection = state.store.connection().await?;
     let mut items = audit_log::list(&mut connection, &filter, &page).await?;
@@ -85,15 +85,4 @@ pub(super) async fn list(
         items,
         next_cursor: next.map(|cursor| cursor.encode()),
     }))
-}
-
-/// Nothing is no condition.
-fn text(parameter: &str, text: Option<String>) -> Result<Option<String>, Error> {
-    match text.filter(|text| !text.is_empty()) {
-        Some(text) if text.contains('\0') => Err(Error::with_message(
-            Code::InvalidQuery,
-            format!("{parameter} must not have the character NUL."),
-        )),
-        text => Ok(text),
-    }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     State,
-    access_keys::{active_user, found, region},
+    access_keys::{active_user, found, region, working},
     author::Author,
     body::{Confidential, token},
     error::{Code, Error, ErrorBody},
@@ -23,7 +23,7 @@ use crate::{
     bedrock::{Bedrock, Problem},
     sealing::{self, Sealer},
     store::{
-        access_keys::{self, AccessKey, AccessKeyStatus},
+        access_keys::AccessKey,
         audit_log::AuditAction,
         bedrock_keys::{self, BedrockKey, BedrockKeyKind, NewBedrockKey},
         model_mappings,
@@ -329,11 +329,7 @@ async fn working_key(connection: &mut AsyncPgConnection, id: Uuid) -> Result<Acc
     let key = found(connection, id).await?;
     // The user first, as everywhere.
     active_user(connection, key.user_id).await?;
-    match access_keys::lock(connection, id).await? {
-        None => Err(Code::AccessKeyNotFound.into()),
-        Some(AccessKeyStatus::Revoked) => Err(Code::AccessKeyAlreadyRevoked.into()),
-        Some(AccessKeyStatus::Active | AccessKeyStatus::Rotating) => Ok(key),
-    }
+    working(connection, id).await
 }
 
 async fn registered(

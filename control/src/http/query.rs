@@ -47,3 +47,15 @@ fn from_query<T: DeserializeOwned>(query: &str) -> Result<T, String> {
             error => error.to_string(),
         })
 }
+
+/// A text to look for in Postgres, which has no NUL. Nothing is no condition.
+pub(super) fn condition(parameter: &str, text: Option<String>) -> Result<Option<String>, Error> {
+    let text = text.map(|text| text.trim().to_owned());
+    match text.filter(|text| !text.is_empty()) {
+        Some(text) if text.contains('\0') => Err(Error::with_message(
+            Code::InvalidQuery,
+            format!("{parameter} must not have the character NUL."),
+        )),
+        text => Ok(text),
+    }
+}

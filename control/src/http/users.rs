@@ -15,7 +15,7 @@ use super::{
     body::{Body, line, present, prose},
     error::{Code, Error, ErrorBody},
     page::page,
-    query::Query,
+    query::{Query, condition},
 };
 use crate::{
     audit::{self, Entry, Object},
@@ -137,7 +137,7 @@ pub(super) async fn list(
     let page = page(query.limit, query.cursor.as_deref())?;
     let sorted = query.sorted()?;
     let filter = Filter {
-        search: query.search.as_deref().map(search).transpose()?.flatten(),
+        search: condition("search", query.search)?.map(search),
         status: query.status,
         routing_strategy: query.routing_strategy,
     };
@@ -166,24 +166,14 @@ pub(super) async fn list(
 }
 
 /// What kind of thing is looked for.
-fn search(text: &str) -> Result<Option<Search>, Error> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
+fn search(text: String) -> Search {
+    if let Ok(id) = Uuid::from_str(&text) {
+        return Search::Id(id);
     }
-    if text.contains('\0') {
-        return Err(Error::with_message(
-            Code::InvalidQuery,
-            "search must not have the character NUL.",
-        ));
+    match text.get(..SHOWN_LEN).filter(|it| it.starts_with(PREFIX)) {
+        Some(shown) => Search::KeyPrefix(shown.to_owned()),
+        None => Search::Text(text),
     }
-    if let Ok(id) = Uuid::from_str(text) {
-        return Ok(Some(Search::Id(id)));
-    }
-    if let Some(shown) = text.get(..SHOWN_LEN).filter(|it| it.starts_with(PREFIX)) {
-        return Ok(Some(Search::KeyPrefix(shown.to_owned())));
-    }
-    Ok(Some(Search::Text(text.to_owned())))
 }
 
 /// Create a user

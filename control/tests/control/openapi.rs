@@ -61,6 +61,32 @@ fn every_operation_has_its_own_id_a_summary_and_its_errors() {
     }
 }
 
+/// The names of Rust's variants are nobody's business.
+#[test]
+fn enumerations_have_the_values_of_the_json() {
+    let document = serde_json::to_value(control::http::document()).unwrap();
+    let values = enumerated(&document);
+    assert!(values.contains(&"plan_first") && values.contains(&"access_key.issued"));
+    for value in values {
+        let is_mixed = value.contains(char::is_uppercase) && value.contains(char::is_lowercase);
+        assert!(!is_mixed, "{value}");
+    }
+}
+
+fn enumerated(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Object(object) => object
+            .iter()
+            .flat_map(|(key, value)| match (key.as_str(), value) {
+                ("enum", Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
+                _ => enumerated(value),
+            })
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(enumerated).collect(),
+        _ => vec![],
+    }
+}
+
 fn references(value: &Value) -> Vec<String> {
     match value {
         Value::Object(object) => object

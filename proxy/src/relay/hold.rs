@@ -66,8 +66,8 @@ pub struct Patience {
     pub silence: Duration,
 }
 
-/// Waits for the first content of a successful answer: an event of a stream that
-/// is neither `message_start` nor `ping`, or the whole of an answer that is no
+/// Waits for the first content of a successful answer: the first event of a content
+/// block or the `message_delta` of a stream, or the whole of an answer that is no
 /// stream. What came until then is part of the answer that is returned. What a
 /// stream states meanwhile goes into `reading`, in case that is all there will
 /// ever be.

@@ -141,9 +141,8 @@ impl Reading {
             let received = receiving.await;
             return received.map_err(|error| fault::of_stream(error, exception));
         }
-        Ok(timeout(GRACE, receiving)
-            .await
-            .map_or(None, |received| received.unwrap_or(None)))
+        let received = timeout(GRACE, receiving).await.ok();
+        Ok(received.and_then(Result::ok).flatten())
     }
 }
 
