@@ -38,17 +38,19 @@ const NAMES_ROW = 'max-md:sticky max-md:left-0 max-md:z-1 max-md:bg-surface';
 interface HeadCellProps extends ComponentProps<'th'> {
   numeric?: boolean;
   /** Given when the column can be sorted by. */
-  sort?: { direction: 'asc' | 'desc' | null; onSort: () => void };
+  sort?: Sorting;
+}
+
+export interface Sorting {
+  direction: 'asc' | 'desc' | null;
+  onSort: () => void;
 }
 
 export function HeadCell({ numeric, sort, className, children, ...props }: HeadCellProps) {
-  const Arrow = sort?.direction === 'asc' ? ArrowUp : ArrowDown;
   return (
     <th
       scope="col"
-      aria-sort={
-        sort?.direction ? (sort.direction === 'asc' ? 'ascending' : 'descending') : undefined
-      }
+      aria-sort={sort && ariaSort(sort)}
       className={clsx(
         'px-2 py-2 font-medium whitespace-nowrap first:max-md:sticky first:max-md:left-0 first:max-md:z-1 first:max-md:bg-surface',
         EDGES,
@@ -57,25 +59,30 @@ export function HeadCell({ numeric, sort, className, children, ...props }: HeadC
       )}
       {...props}
     >
-      {sort ? (
-        <button
-          type="button"
-          onClick={sort.onSort}
-          className="group inline-flex items-center gap-1 font-medium hover:text-ink"
-        >
-          {children}
-          <Arrow
-            aria-hidden
-            className={clsx(
-              'size-3',
-              sort.direction ? 'text-ink' : 'opacity-0 group-hover:opacity-60',
-            )}
-          />
-        </button>
-      ) : (
-        children
-      )}
+      {sort ? <SortButton sort={sort}>{children}</SortButton> : children}
     </th>
+  );
+}
+
+export function ariaSort({ direction }: Sorting) {
+  if (!direction) return undefined;
+  return direction === 'asc' ? ('ascending' as const) : ('descending' as const);
+}
+
+export function SortButton({ sort, children }: { sort: Sorting; children: ReactNode }) {
+  const Arrow = sort.direction === 'asc' ? ArrowUp : ArrowDown;
+  return (
+    <button
+      type="button"
+      onClick={sort.onSort}
+      className="group inline-flex items-center gap-1 font-medium hover:text-ink"
+    >
+      {children}
+      <Arrow
+        aria-hidden
+        className={clsx('size-3', sort.direction ? 'text-ink' : 'opacity-0 group-hover:opacity-60')}
+      />
+    </button>
   );
 }
 
