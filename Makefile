@@ -15,19 +15,19 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: console-if-node ## Start everything, in front of the real Anthropic API
+run: console-if-possible ## Start everything, in front of the real Anthropic API
 	@scripts/check-tools cargo cc
 	cargo build --locked --workspace --bins $(profile_flag)
 	@$(programs)/$(PROFILE)/stack run
 
 .PHONY: demo
-demo: console-if-node ## The same in front of a simulated API and Bedrock, with some traffic
+demo: console-if-possible ## The same in front of a simulated API and Bedrock, with some traffic
 	@scripts/check-tools cargo cc
 	cargo build --locked --workspace --bins $(profile_flag)
 	@$(programs)/$(PROFILE)/stack demo
 
 .PHONY: build
-build: console-if-node ## Build target/release/claude-code-proxy and target/release/claude-code-control
+build: console ## Build target/release/claude-code-proxy and target/release/claude-code-control
 	@scripts/check-tools cargo cc
 	cargo build --locked --release --bin claude-code-proxy --bin claude-code-control
 
@@ -35,10 +35,11 @@ build: console-if-node ## Build target/release/claude-code-proxy and target/rele
 .PHONY: console
 console: $(page) ## Build the console that control serves
 
-.PHONY: console-if-node
-console-if-node:
-	@if scripts/check-tools node npm; then $(MAKE) --no-print-directory console; \
-	else echo "Going on without the console." >&2; fi
+# Who only wants a proxy needs no Node.js for it.
+.PHONY: console-if-possible
+console-if-possible:
+	@scripts/check-tools node npm && $(MAKE) --no-print-directory console || \
+		echo "Going on without the console." >&2
 
 $(page): $(packages) $(shell find console/src console/public console/scripts -type f) \
 		console/index.html console/package.json console/vite.config.ts scripts/status-line
