@@ -104,6 +104,20 @@ export function Cell({
   );
 }
 
+/** What can be done with the row stays in sight, too. */
+export function ActionsCell({ className, ...props }: ComponentProps<'td'>) {
+  return (
+    <td
+      className={clsx(
+        'px-2 py-2.5 text-right max-md:sticky max-md:right-0 max-md:z-1 max-md:bg-surface',
+        EDGES,
+        className,
+      )}
+      {...props}
+    />
+  );
+}
+
 /** The cell that names the row. */
 export function RowHead({ className, ...props }: ComponentProps<'th'>) {
   return (

@@ -3,7 +3,15 @@ import { Link } from 'react-router';
 import type { User } from '@/api/schema';
 import { Badge } from '@/components/ui/badge';
 import { Meter } from '@/components/ui/meter';
-import { ariaSort, Cell, HeadCell, RowHead, SortButton, Table } from '@/components/ui/table';
+import {
+  ActionsCell,
+  ariaSort,
+  Cell,
+  HeadCell,
+  RowHead,
+  SortButton,
+  Table,
+} from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
@@ -34,8 +42,9 @@ export function UsersTable({ users, search, onSearch }: UsersTableProps) {
         <>
           <HeadCell aria-sort={ariaSort(sort('name'))}>
             <SortButton sort={sort('name')}>{says.name}</SortButton>
-            <span className={`${NARROW} ml-3`}>
+            <span className={`${NARROW} ml-2 space-x-2`}>
               <SortButton sort={sort('usage_percentage')}>{says.budget}</SortButton>
+              <SortButton sort={sort('last_seen_at')}>{says.lastSeen}</SortButton>
             </span>
           </HeadCell>
           <HeadCell className={WIDE}>{says.status}</HeadCell>
@@ -45,7 +54,9 @@ export function UsersTable({ users, search, onSearch }: UsersTableProps) {
           <HeadCell numeric className={WIDE}>
             {says.keys}
           </HeadCell>
-          <HeadCell sort={sort('last_seen_at')}>{says.lastSeen}</HeadCell>
+          <HeadCell sort={sort('last_seen_at')} className={WIDE}>
+            {says.lastSeen}
+          </HeadCell>
           <HeadCell sort={sort('created_at')} className={WIDE}>
             {says.createdAt}
           </HeadCell>
@@ -66,6 +77,7 @@ function UserRow({ user }: { user: User }) {
   const { state } = useMessages();
   const formats = useFormats();
   const now = useNow();
+  const lastSeen = user.last_seen_at ? formats.ago(user.last_seen_at, now) : state.never;
   return (
     <tr className="hover:bg-sunken/50">
       <RowHead className="max-w-72 min-w-40 max-md:w-full">
@@ -76,7 +88,10 @@ function UserRow({ user }: { user: User }) {
           <span className="block truncate text-xs text-muted">{user.description}</span>
         )}
         <div className={`${NARROW} mt-1.5 space-y-1.5`}>
-          <Badges user={user} />
+          <div className="flex items-center justify-between gap-2">
+            <Badges user={user} />
+            <span className="text-xs whitespace-nowrap text-muted">{lastSeen}</span>
+          </div>
           <Budget user={user} />
         </div>
       </RowHead>
@@ -90,15 +105,15 @@ function UserRow({ user }: { user: User }) {
         {formats.count(user.active_access_keys)}
       </Cell>
       <Cell
-        className="whitespace-nowrap max-md:align-top"
+        className={`${WIDE} whitespace-nowrap`}
         title={user.last_seen_at ? formats.exactTime(user.last_seen_at) : undefined}
       >
-        {user.last_seen_at ? formats.ago(user.last_seen_at, now) : state.never}
+        {lastSeen}
       </Cell>
       <Cell className={`${WIDE} whitespace-nowrap`}>{formats.date(user.created_at)}</Cell>
-      <Cell className="text-right max-md:align-top">
+      <ActionsCell className="max-md:align-top">
         <UserActions user={user} />
-      </Cell>
+      </ActionsCell>
     </tr>
   );
 }
