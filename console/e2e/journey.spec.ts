@@ -118,6 +118,8 @@ for (const { locale, says } of LANGUAGES) {
       await choose(active, says.keys.revoke);
       await expect(page.getByText(like(says.keys.revokeLastUsed(ANY)))).toBeVisible();
       await page.getByRole('button', { name: says.keys.revokeSubmit, exact: true }).click();
+      // From now on the confirmation is of this change, and of none before.
+      await expect(page.getByText(like(says.keys.revoked(ANY)))).toBeVisible();
       await expect(page.getByText(says.rollout.done(1))).toBeVisible();
       expect((await ask(new_url)).status).toBe(401);
 

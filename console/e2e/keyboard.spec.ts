@@ -56,6 +56,7 @@ test('from signing in to a revoked key without a mouse', async ({ page }) => {
   await page.keyboard.press('ArrowUp');
   await page.keyboard.press('Enter');
   await press(page, page.getByRole('button', { name: 'Revoke key' }));
+  await expect(page.getByText(/ is revoked\.$/)).toBeVisible();
   await expect(page.getByText('In force on 1 of 1 proxy.')).toBeVisible();
 });
 

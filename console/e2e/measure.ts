@@ -1,5 +1,7 @@
 /** How soon the dashboard can be used, and what a first visit transfers. */
 
+import { loadavg } from 'node:os';
+
 import { expect, test } from './console';
 import { makeHistory } from './history';
 
@@ -17,23 +19,33 @@ test('the dashboard is usable within a second', async ({ admin, browser, baseURL
     await context.addCookies([admin.cookie]);
     const page = await context.newPage();
     await page.addInitScript(watch);
+    const devtools = await context.newCDPSession(page);
+    await devtools.send('Performance.enable');
     await page.goto(`${baseURL}/dashboard`);
     await expect(page.locator('.recharts-bar-rectangle rect').first()).toBeVisible();
-    visits.push(await page.evaluate(read));
+    const { metrics } = await devtools.send('Performance.getMetrics');
+    const busy = metrics.find(({ name }) => name === 'TaskDuration')?.value ?? 0;
+    visits.push({ ...(await page.evaluate(read)), busy_ms: Math.round(busy * 1_000) });
     await context.close();
   }
   for (const visit of visits) process.stdout.write(`${JSON.stringify(visit)}\n`);
   const usable = median(visits.map(({ charts_ms }) => charts_ms));
   const script_bytes = Math.max(...visits.map(({ script_bytes }) => script_bytes));
+  const [load] = loadavg();
   process.stdout.write(
-    `Usable after ${usable} ms (median of ${VISITS} first visits), ${script_bytes} bytes of JavaScript.\n`,
+    `Usable after ${usable} ms (median of ${VISITS} first visits), ${script_bytes} bytes of JavaScript; load average ${load?.toFixed(1)}.\n`,
   );
   expect(usable).toBeLessThan(LIMIT_MS);
   expect(script_bytes).toBeLessThan(LIMIT_BYTES);
 });
 
 /** Milliseconds since the navigation began; bytes as they were transferred. */
-interface Visit {
+interface Visit extends Seen {
+  /** What of the time the page itself was at work; on a busy machine much less than all. */
+  busy_ms: number;
+}
+
+interface Seen {
   first_paint_ms: number;
   figures_ms: number;
   charts_ms: number;
@@ -55,7 +67,7 @@ function watch() {
   observer.observe(document, { childList: true, subtree: true });
 }
 
-function read(): Visit {
+function read(): Seen {
   const { seen } = window as unknown as { seen: Record<string, number> };
   const resources = performance.getEntriesByType('resource') as PerformanceResourceTiming[];
   const scripts = resources.filter(({ name }) => name.endsWith('.js'));
