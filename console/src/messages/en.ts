@@ -631,7 +631,7 @@ export const en = {
   rollout: {
     label: 'Changes on their way',
     waiting: (inForce: number, connected: number) =>
-      `In force on ${inForce} of ${connected} proxies…`,
+      `In force on ${inForce} of ${connected} ${some(connected, 'proxy', 'proxies')}…`,
     done: (connected: number) =>
       `In force on ${connected} of ${connected} ${some(connected, 'proxy', 'proxies')}.`,
     noProxies: 'No proxy is connected; it is in force once one is.',

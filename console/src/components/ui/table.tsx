@@ -18,7 +18,7 @@ export function Table({ label, head, children, className }: TableProps) {
       aria-label={label}
       // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- who scrolls by keyboard must get there
       tabIndex={0}
-      className={clsx('relative overflow-x-auto', className)}
+      className={clsx('relative overflow-x-auto rounded-xl', className)}
     >
       <table className="w-full border-collapse text-left">
         <thead className="border-b border-line text-xs text-muted">

@@ -45,7 +45,7 @@ function Entry({ entry }: { entry: AuditEntry }) {
   return (
     <>
       <tr>
-        <RowHead className="tabular-nums max-md:min-w-26 md:whitespace-nowrap">
+        <RowHead className="tabular-nums max-md:min-w-32 md:whitespace-nowrap">
           {formats.exactTime(entry.at)}
         </RowHead>
         <Cell className="max-w-40 truncate">{entry.actor}</Cell>

@@ -85,7 +85,7 @@ function RequestRow({ request }: { request: RequestList['items'][number] }) {
   return (
     <tr>
       <RowHead
-        className="tabular-nums max-md:min-w-26 md:whitespace-nowrap"
+        className="tabular-nums max-md:min-w-32 md:whitespace-nowrap"
         title={formats.exactTime(request.started_at)}
       >
         {formats.dateTime(request.started_at)}
