@@ -51,17 +51,36 @@ $(packages): console/package-lock.json
 	@touch $@
 
 .PHONY: check
-check: check-programs check-console ## Format, lints, documentation and dependencies: all that is fast
+check: check-programs check-console infra ship ## Format, lints, documentation, dependencies, what ships: all that is fast
 
 .PHONY: check-programs
 check-programs:
-	@scripts/check-tools cargo cc
+	@scripts/check-tools cargo cc node npm python3 venv
 	cargo fmt --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	scripts/check-dependencies
 	@scripts/run-if-installed cargo-deny cargo deny --offline check --hide-inclusion-graph bans licenses sources
-	@scripts/run-if-installed shellcheck shellcheck scripts/* .ci/run testkit/sdk/install
+	@scripts/run-if-installed shellcheck shellcheck scripts/* .ci/run testkit/sdk/install testkit/ship/install compose/generate-secrets
+
+# Installs what it needs under .state/ship.
+pytest := env PYTHONDONTWRITEBYTECODE=1 .state/ship/venv/bin/pytest testkit/ship
+
+.PHONY: ship
+ship: ## Images, compose.yaml, chart, dashboards and alerts, without our programs
+	@testkit/ship/install
+	$(pytest) -m "not programs"
+
+# Needs no AWS account.
+.PHONY: infra
+infra: infra/node_modules ## The CDK stacks: types, lints, tests, both environments synthesised
+	cd infra && npm run check && npm test && npm run synth
+	"$$(scripts/install-cfn-lint .state/cfn-lint)" infra/cdk.out/*/*.template.json
+
+infra/node_modules: infra/package.json infra/package-lock.json
+	@scripts/check-tools node npm python3
+	cd infra && npm ci --ignore-scripts
+	@touch $@
 
 .PHONY: check-console
 check-console: $(packages)
@@ -78,6 +97,8 @@ test-programs:
 	@scripts/check-tools cargo cc node npm python3
 	cargo build --locked --workspace --all-targets
 	$(programs)/debug/stack postgres -- cargo test --locked --workspace --no-fail-fast
+	@testkit/ship/install
+	$(programs)/debug/stack postgres -- $(pytest) -m programs
 
 # In Chromium, in front of the same programs.
 .PHONY: test-console

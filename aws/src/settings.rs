@@ -15,8 +15,16 @@
 //! let command = aws::settings::fill(command, &matches, &aws, own).await?;
 //! let settings = Settings::from_arg_matches(&command.try_get_matches()?)?;
 //! ```
+//!
+//! Outside AWS a secret can be in a file instead, which `PROXY_X_FILE` names: a
+//! container's environment is shown to whoever may inspect it, its files are not.
 
-use clap::{Arg, ArgMatches, Command, builder::OsStr};
+use std::{ffi::OsString, fs};
+
+use clap::{
+    Arg, ArgMatches, Command, Id,
+    builder::{OsStr, Resettable},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
@@ -25,6 +33,9 @@ use crate::Aws;
 
 /// What the name of a variable that holds an ARN ends with.
 const SUFFIX: &str = "_ARN";
+
+/// What the name of a variable that holds the name of a file ends with.
+const FILE_SUFFIX: &str = "_FILE";
 
 /// A setting and its value.
 pub type Found = (String, SecretString);
@@ -69,6 +80,37 @@ pub async fn fill(
             Ok(vec![(setting.to_owned(), value(setting, &secret)?)])
         });
         found.extend(settings.map_err(unusable)?);
+    }
+    Ok(with_defaults(command, &found))
+}
+
+/// Makes the texts of the files that `PROXY_X_FILE` names the defaults of the
+/// secrets `PROXY_X`; secrets are the settings whose values `--help` hides.
+///
+/// # Errors
+/// When a file cannot be read, or the secret is given in another way, too.
+pub fn read_files(
+    command: Command,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Command, Unusable> {
+    let mut found = Vec::new();
+    for setting in secrets(&command) {
+        let variable = format!("{setting}{FILE_SUFFIX}");
+        let Some(file) = environment(&variable) else {
+            continue;
+        };
+        let unusable = |reason| Unusable {
+            variable: variable.clone(),
+            reason,
+        };
+        let others = [setting.clone(), format!("{setting}{SUFFIX}")];
+        if let Some(other) = others.iter().find(|name| environment(name).is_some()) {
+            return Err(unusable(format!("cannot be set together with {other}")));
+        }
+        let text = fs::read_to_string(&file)
+            .map_err(|error| unusable(format!("{}: {error}", file.display())))?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        found.push((setting, SecretString::from(text)));
     }
     Ok(with_defaults(command, &found))
 }
@@ -168,6 +210,19 @@ fn named(command: &Command, matches: &ArgMatches) -> Vec<(String, String)> {
     named
 }
 
+/// The variables of all secrets, of the command and its subcommands.
+fn secrets(command: &Command) -> Vec<String> {
+    let mut secrets: Vec<_> = command
+        .get_arguments()
+        .filter(|argument| argument.is_hide_env_values_set())
+        .filter_map(|argument| variable(argument).map(str::to_owned))
+        .chain(command.get_subcommands().flat_map(secrets))
+        .collect();
+    secrets.sort_unstable();
+    secrets.dedup();
+    secrets
+}
+
 fn with_defaults(command: Command, found: &[Found]) -> Command {
     command
         .mut_args(|argument| {
@@ -177,6 +232,7 @@ fn with_defaults(command: Command, found: &[Found]) -> Command {
             match value {
                 Some((_, value)) => argument
                     .required(false)
+                    .required_unless_present(Resettable::<Id>::Reset)
                     .default_value(OsStr::from(value.expose_secret().to_owned()))
                     .hide_default_value(true),
                 None => argument,
@@ -296,5 +352,52 @@ mod tests {
             named(&command(), &matches),
             [("TEST_ONLY_X_ARN".to_owned(), "arn:a".to_owned())]
         );
+    }
+
+    #[test]
+    fn a_secret_can_be_in_a_file_and_nowhere_else_then() {
+        fn command() -> Command {
+            let secret = |id: &'static str| Arg::new(id).long(id).hide_env_values(true);
+            let value = secret("x")
+                .env("TEST_ONLY_X")
+                .required_unless_present("x_arn")
+                .value_parser(|text: &str| match text {
+                    "good" => Ok(text.to_owned()),
+                    _ => Err("bad"),
+                });
+            let arn = Arg::new("x_arn").long("x-arn").env("TEST_ONLY_X_ARN");
+            let open = Arg::new("y").long("y").env("TEST_ONLY_Y");
+            Command::new("test").subcommand(Command::new("run").args([value, arn, open]))
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let read = |text: &str, set: &[&str]| {
+            fs::write(&file, text).unwrap();
+            read_files(command(), |name| {
+                set.contains(&name).then(|| file.clone().into())
+            })
+        };
+        let parse = |text| {
+            let command = read(text, &["TEST_ONLY_X_FILE"]).unwrap();
+            command.try_get_matches_from(["test", "run"])
+        };
+        let matches = parse("good\n").unwrap();
+        let (_, run) = matches.subcommand().unwrap();
+        assert_eq!(run.get_one::<String>("x").unwrap(), "good");
+        assert!(parse("bad").is_err());
+
+        // Only secrets are read from files.
+        let unread = read("good", &["TEST_ONLY_Y_FILE"]).unwrap();
+        assert!(unread.try_get_matches_from(["test", "run"]).is_err());
+
+        for other in ["TEST_ONLY_X", "TEST_ONLY_X_ARN"] {
+            let error = read("good", &["TEST_ONLY_X_FILE", other]).unwrap_err();
+            let said = error.to_string();
+            assert!(said.starts_with("TEST_ONLY_X_FILE: "), "{said}");
+            assert!(said.ends_with(other), "{said}");
+        }
+        let gone = |name: &str| (name == "TEST_ONLY_X_FILE").then(|| "/nowhere/secret".into());
+        let said = read_files(command(), gone).unwrap_err().to_string();
+        assert!(said.contains("/nowhere/secret"), "{said}");
     }
 }

@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use ::telemetry::recorder::Recording;
 use actix_web::dev::ServerHandle;
 use anyhow::Context;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use chrono_tz::Tz;
 use proto::access_key::Hasher;
 use secrecy::ExposeSecret;
-use tokio::{sync::watch, time};
+use tokio::{sync::watch, task::spawn_blocking, time};
 
 use crate::{
     alerts::Alerts,
@@ -24,6 +25,7 @@ use crate::{
     spending::{self, Amounts},
     store::{Store, migrate::migrate},
     tasks::Tasks,
+    telemetry,
 };
 
 /// The control plane.
@@ -40,6 +42,7 @@ pub struct Running {
     readiness: Readiness,
     tasks: Tasks,
     http: [ServerHandle; 2],
+    recording: &'static Recording,
     drain: Duration,
 }
 
@@ -106,8 +109,13 @@ impl App {
             public_url: settings.admin.public_url.clone(),
             load_balancers: settings.admin.admin_load_balancers,
         });
-        let (ops_server, ops_handle) =
-            ops::serve(readiness.clone(), store.clone(), ops_listener.into_std()?)?;
+        let recording = telemetry::recording(&settings.exports)?;
+        let (ops_server, ops_handle) = ops::serve(
+            readiness.clone(),
+            store.clone(),
+            recording,
+            ops_listener.into_std()?,
+        )?;
         let (admin_server, admin_handle) = http::serve(state, admin_listener.into_std()?)?;
 
         if settings.admin.admin_password_hash.is_weak() {
@@ -117,6 +125,7 @@ impl App {
             );
         }
         tasks.spawn_until_stop(jobs::measure_head(head.clone()));
+        tasks.spawn_until_stop(ops::tell(recording, store.clone()));
         tasks.spawn(serve_http("ops", ops_server));
         tasks.spawn(serve_http("admin", admin_server));
         tasks.spawn(grpc::serve(grpc, grpc_listener, tasks.stopping()));
@@ -143,6 +152,7 @@ impl App {
             admin_addr,
             grpc_addr,
             ops_addr,
+            recording,
             readiness,
             tasks,
             http: [admin_handle, ops_handle],
@@ -168,6 +178,10 @@ impl Running {
         };
         let finished = time::timeout(self.drain, finish).await.is_ok();
         let finished = self.tasks.finished_within(self.drain).await && finished;
+        if let Some(otlp) = self.recording.otlp.clone() {
+            // It waits for the collector, whose connection is driven here.
+            let _stopped = spawn_blocking(move || otlp.stop()).await;
+        }
         tracing::info!(finished, "control.stopped");
         finished
     }

@@ -31,7 +31,7 @@ mod throttle;
 mod usage;
 mod users;
 
-use std::{net::TcpListener, sync::Arc};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{
     App, HttpServer,
@@ -55,8 +55,12 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// One administrator does not need more.
 const WORKERS: usize = 2;
 
+/// A load balancer keeps connections idle for a minute or so, and must be the one that
+/// closes them: the next request would meet a closed one.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// A connection that sends no complete head within this time is closed.
-const HEAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the handlers work with.
 #[derive(Debug)]
@@ -117,6 +121,7 @@ pub fn serve(state: Arc<State>, listener: TcpListener) -> anyhow::Result<(Server
     })
     .workers(WORKERS)
     .client_request_timeout(HEAD_TIMEOUT)
+    .keep_alive(KEEP_ALIVE)
     .disable_signals()
     .listen(listener)?
     .run();

@@ -69,6 +69,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             telemetry::start_logs(&cli.log)?;
             rebuild(settings).await?;
         }
+        Command::Health(settings) => {
+            ::telemetry::health::ask(settings.control_ops_addr, settings.ready).await?;
+        }
         Command::NewEpoch(database) => {
             let store = Store::new(database.database_url)?;
             let epoch = changes::new_epoch(&mut *store.connection().await?).await?;

@@ -1,19 +1,24 @@
 //! The operators' port: probes and metrics, for nobody else.
 
-use std::net::TcpListener;
+use std::{
+    io::{self, Write},
+    net::TcpListener,
+    time::{Duration, SystemTime},
+};
 
+use ::telemetry::recorder::Recording;
 use actix_web::{
     App, HttpResponse, HttpServer,
     dev::{Server, ServerHandle},
     web,
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::time;
 
-use crate::{
-    readiness::Readiness,
-    store::Store,
-    telemetry::{self, metrics},
-};
+use crate::{readiness::Readiness, store::Store, telemetry::metrics};
+
+/// CloudWatch's own resolution.
+const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Starts serving; the handle stops it.
 ///
@@ -22,16 +27,16 @@ use crate::{
 pub fn serve(
     readiness: Readiness,
     store: Store,
+    recording: &'static Recording,
     listener: TcpListener,
 ) -> anyhow::Result<(Server, ServerHandle)> {
-    let recorder = telemetry::recorder()?;
     let readiness = web::Data::new(readiness);
     let store = web::Data::new(store);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(readiness.clone())
             .app_data(store.clone())
-            .app_data(web::Data::new(recorder))
+            .app_data(web::Data::new(&recording.prometheus))
             .route("/livez", web::get().to(livez))
             .route("/readyz", web::get().to(readyz))
             .route("/metrics", web::get().to(render))
@@ -58,13 +63,34 @@ async fn readyz(readiness: web::Data<Readiness>) -> HttpResponse {
 }
 
 async fn render(
-    recorder: web::Data<&'static PrometheusHandle>,
+    prometheus: web::Data<&'static PrometheusHandle>,
     store: web::Data<Store>,
 ) -> HttpResponse {
-    let (open, idle) = store.pool_use();
-    metrics::database_connections(open.saturating_sub(idle), idle);
-    recorder.run_upkeep();
+    observe(&store);
+    prometheus.run_upkeep();
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4")
-        .body(recorder.render())
+        .body(prometheus.render())
+}
+
+fn observe(store: &Store) {
+    let (open, idle) = store.pool_use();
+    metrics::database_connections(open.saturating_sub(idle), idle);
+}
+
+/// Brings up to date what nobody counts along, for those who do not ask, and tells
+/// CloudWatch.
+pub async fn tell(recording: &'static Recording, store: Store) {
+    let mut interval = time::interval(INTERVAL);
+    loop {
+        interval.tick().await;
+        observe(&store);
+        recording.prometheus.run_upkeep();
+        if let Some(cloudwatch) = &recording.cloudwatch {
+            let lines = cloudwatch.lines(SystemTime::now());
+            if let Err(error) = io::stdout().lock().write_all(&lines) {
+                tracing::warn!(%error, "cloudwatch.not_told");
+            }
+        }
+    }
 }

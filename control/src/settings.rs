@@ -3,12 +3,14 @@
 //! `--help` is the manual. A value that does not parse ends the process before
 //! a port is bound, with one line that names the variable and never shows a
 //! secret. What a variable `…_ARN` names is fetched from Secrets Manager and
-//! checked like a value that was given. Nothing else reads the environment.
+//! checked like a value that was given; so is the text of a file that `…_FILE`
+//! names. Nothing else reads the environment.
 
 use std::{
     error::Error, fmt, fs, net::SocketAddr, path::PathBuf, slice, str::FromStr, time::Duration,
 };
 
+use ::telemetry::settings::Exports;
 use aws::{
     Aws,
     settings::{Found, Reason, arn},
@@ -56,6 +58,9 @@ pub enum Command {
     /// Looks after the usage that is stored.
     #[command(subcommand)]
     Usage(UsageCommand),
+    /// Asks the control plane that runs here, and ends with 0 if it is alive: for
+    /// containers.
+    Health(Health),
     /// Names a new history, so that every proxy starts from a snapshot: run it
     /// after the database was restored from a backup.
     NewEpoch(Database),
@@ -116,13 +121,14 @@ pub struct Settings {
     pub admin: Admin,
 
     /// The secret under which access keys are hashed; the proxies need the same.
+    /// Required, or its `…_ARN`.
     #[arg(long, env = "PROXY_KEY_HASHER_SECRET", hide_env_values = true, value_parser = secret,
           required = false, required_unless_present = "key_hasher_secret_arn")]
     pub key_hasher_secret: SecretString,
 
     /// Where PROXY_KEY_HASHER_SECRET is kept in Secrets Manager. This and every
     /// other secret that an `…_ARN` names is a text, or a JSON object with one
-    /// member.
+    /// member. A variable `…_FILE` in place of `…_ARN` names a file that has it.
     #[arg(long, env = "PROXY_KEY_HASHER_SECRET_ARN", conflicts_with = "key_hasher_secret", value_parser = arn)]
     pub key_hasher_secret_arn: Option<String>,
 
@@ -137,6 +143,9 @@ pub struct Settings {
 
     #[command(flatten)]
     pub webhook: Webhook,
+
+    #[command(flatten)]
+    pub exports: Exports,
 
     /// Usage older than this is dropped, whole months at a time.
     #[arg(long, env = "PROXY_USAGE_RETENTION_DAYS", default_value_t = 400,
@@ -157,9 +166,20 @@ pub struct Settings {
     pub aws: Aws,
 }
 
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Address for operators, as the control plane has it.
+    #[arg(long, env = "PROXY_CONTROL_OPS_ADDR", default_value = "0.0.0.0:8002")]
+    pub control_ops_addr: SocketAddr,
+
+    /// Whether its tables are there and the database answers.
+    #[arg(long)]
+    pub ready: bool,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct Database {
-    /// Where Postgres is: `postgres://user:password@host/database`. `postgresql://`
+    /// Required, or its `…_ARN`. Where Postgres is: `postgres://user:password@host/database`. `postgresql://`
     /// and `postgresql+asyncpg://` are understood too. `?sslmode=` is `disable`,
     /// `prefer` (when not given), `require`, or `verify-full`, which checks the
     /// server's certificate; `&sslrootcert=` is a PEM file with who may sign it.
@@ -196,7 +216,7 @@ pub struct Listeners {
 /// Who may call over gRPC.
 #[derive(Debug, Clone, Args)]
 pub struct Sync {
-    /// The token that proxies present.
+    /// The token that proxies present. Required, or its `…_ARN`.
     #[arg(long, env = "PROXY_SYNC_TOKEN", hide_env_values = true, value_parser = secret,
           required = false, required_unless_present = "sync_token_arn")]
     pub sync_token: SecretString,
@@ -222,7 +242,8 @@ pub struct Sync {
 /// Who may use the admin API.
 #[derive(Debug, Clone, Args)]
 pub struct Admin {
-    /// The administrator's name.
+    /// The administrator's name. Required with the hash, or
+    /// PROXY_ADMIN_CREDENTIALS_ARN.
     #[arg(long, env = "PROXY_ADMIN_USERNAME", value_parser = clap::builder::NonEmptyStringValueParser::new(),
           required = false, required_unless_present = "admin_credentials_arn")]
     pub admin_username: String,
@@ -244,7 +265,7 @@ pub struct Admin {
           conflicts_with_all = ["admin_username", "admin_password_hash"])]
     pub admin_credentials_arn: Option<String>,
 
-    /// The secret that signs sessions.
+    /// The secret that signs sessions. Required, or its `…_ARN`.
     #[arg(long, env = "PROXY_JWT_SECRET", hide_env_values = true, value_parser = secret,
           required = false, required_unless_present = "jwt_secret_arn")]
     pub jwt_secret: SecretString,
@@ -429,7 +450,8 @@ pub enum Unusable {
 /// # Errors
 /// With the text to print instead of running.
 pub async fn read() -> Result<Cli, Unusable> {
-    let mut command = Cli::command();
+    let command = aws::settings::read_files(Cli::command(), |name| std::env::var_os(name));
+    let mut command = command.map_err(|error| Unusable::Invalid(error.to_string()))?;
     command.build();
     let matches = command
         .try_get_matches_from_mut(std::env::args_os())

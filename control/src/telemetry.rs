@@ -4,7 +4,10 @@ pub mod metrics;
 
 use std::sync::OnceLock;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use ::telemetry::{
+    recorder::{self, Recording},
+    settings::Exports,
+};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -43,27 +46,18 @@ fn filter(level: LogLevel) -> Targets {
         .with_target("control", level)
 }
 
-/// The process's metrics. There is one recorder per process, so that several
-/// apps in one test share it.
+/// Where the process's metrics go. There is one recorder per process, so that several
+/// apps in one test share it, and the first one's `exports`.
 ///
 /// # Errors
-/// When something else in the process has installed a recorder.
-pub fn recorder() -> anyhow::Result<&'static PrometheusHandle> {
-    static RECORDER: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
-    let installed = RECORDER.get_or_init(|| {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(
-                Matcher::Suffix("_seconds".to_owned()),
-                &metrics::SECONDS_BUCKETS,
-            )
-            .map_err(|error| error.to_string())?
-            .build_recorder();
-        let handle = recorder.handle();
-        ::metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
-        metrics::describe();
-        Ok(handle)
-    });
-    installed
+/// When something else in the process has installed a recorder, or `exports` cannot
+/// be used.
+pub fn recording(exports: &Exports) -> anyhow::Result<&'static Recording> {
+    static RECORDING: OnceLock<Result<Recording, String>> = OnceLock::new();
+    RECORDING
+        .get_or_init(|| {
+            recorder::install(metrics::SERVICE, exports).map_err(|error| format!("{error:#}"))
+        })
         .as_ref()
-        .map_err(|error| anyhow::anyhow!("install the metrics recorder: {error}"))
+        .map_err(|error| anyhow::anyhow!("{error}"))
 }

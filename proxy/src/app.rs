@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
+use ::telemetry::{otlp::Otlp, recorder::Recording};
 use anyhow::Context;
 use aws::{Aws, kms::Kms};
-use metrics_exporter_prometheus::PrometheusHandle;
 use proto::{access_key::Hasher, line, sealed::LocalKey};
 use secrecy::ExposeSecret;
 use tokio::{
@@ -34,7 +34,7 @@ use crate::{
     settings::{self, Settings},
     sync::{self, Kept, Sync},
     tasks::Tasks,
-    telemetry::{log::Log, metrics::Metrics},
+    telemetry::{log::Log, metrics::Metrics, trace::Tracing},
     upstream::{
         Upstream,
         bedrock::{Bedrock, credential::Opener},
@@ -65,6 +65,7 @@ pub struct App {
     upkeep: Tasks,
     sync: Tasks,
     sync_thread: JoinHandle<()>,
+    otlp: Option<Otlp>,
     drain_delay: Duration,
     drain_timeout: Duration,
 }
@@ -77,11 +78,7 @@ impl App {
     ///
     /// A setting that cannot be used, or a port that is taken: the message names
     /// the variable.
-    pub async fn start(
-        settings: Settings,
-        log: Log,
-        metrics: PrometheusHandle,
-    ) -> anyhow::Result<Self> {
+    pub async fn start(settings: Settings, log: Log, recording: Recording) -> anyhow::Result<Self> {
         let operator_key = match &settings.plan.api_key {
             Some(key) => Some(OperatorKey::new(key).context("PROXY_PLAN_API_KEY")?),
             None => None,
@@ -96,6 +93,7 @@ impl App {
             budgets.clone(),
             log,
             Metrics::new(),
+            recording.otlp.as_ref().map(Tracing::new),
             stopping.clone(),
         );
         let journal = Arc::new(journal);
@@ -150,12 +148,13 @@ impl App {
         };
         let listen_addr = ingress.local_addr()?;
 
+        let otlp = recording.otlp.clone();
         let ops = Ops {
             index: index.clone(),
             journal: journal.clone(),
             buffers: proxy.buffers.clone(),
             circuits: circuits.clone(),
-            metrics,
+            recording,
             max_staleness: settings.sync.max_staleness,
             draining,
         };
@@ -185,6 +184,7 @@ impl App {
             upkeep,
             sync,
             sync_thread,
+            otlp,
             drain_delay: settings.limits.drain_delay,
             drain_timeout: settings.limits.drain_timeout,
         })
@@ -233,6 +233,10 @@ impl App {
                 started_at = %event.started_at.as_ref().and_then(line::time).unwrap_or_default(),
                 "usage was not delivered; its request's line carries it"
             );
+        }
+        if let Some(otlp) = self.otlp {
+            // It waits for the collector, whose connection is driven here.
+            let _stopped = tokio::task::spawn_blocking(move || otlp.stop()).await;
         }
         if self.sync_thread.join().is_err() {
             tracing::error!("the sync thread panicked");

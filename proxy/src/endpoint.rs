@@ -48,6 +48,20 @@ impl Endpoint {
         }
     }
 
+    /// Method and path, for traces; without the access key.
+    pub fn route(self) -> &'static str {
+        match self {
+            Self::Messages => "POST /v1/messages",
+            Self::CountTokens => "POST /v1/messages/count_tokens",
+            Self::Models => "GET /v1/models",
+            Self::Me => "GET /me",
+            Self::Probe => "GET /",
+            Self::EventLogging => "POST /api/event_logging",
+            Self::Health => "GET /health",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Whether an upstream answers, on behalf of an access key.
     pub fn is_relayed(self) -> bool {
         matches!(self, Self::Messages | Self::CountTokens | Self::Models)

@@ -179,6 +179,11 @@ impl Kind {
                 | Self::BedrockTimeout
         )
     }
+
+    /// Whether it is the provider's fault, or that of the way to it, whoever asks.
+    pub fn is_providers(self) -> bool {
+        self.is_upstream() && !matches!(self, Self::BedrockInvalid | Self::BedrockNotFound)
+    }
 }
 
 impl Error {

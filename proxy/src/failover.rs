@@ -19,7 +19,7 @@ use crate::{
     relay::hold::{Patience, Wanted, hold},
     request::{
         Inquiry,
-        record::{Attempt, Record},
+        record::{Attempt, Heard, Record},
         waiting::Client,
     },
     route::{
@@ -78,9 +78,10 @@ pub async fn answer(
     match route::candidates(strategy, has_bedrock, admission) {
         // There is nobody else: its answer is the truth, as it comes.
         [Provider::Plan] => {
-            record.goes_to(Provider::Plan);
+            record.asks(Provider::Plan);
             let headers = std::mem::take(&mut inquiry.headers);
             let result = ask::plan(headers, inquiry, record).await;
+            record.hears(&said(&result), fault(&result));
             if inquiry.proxy.terms.tells_route {
                 record.notes(Provider::Plan, &said(&result));
             }
@@ -166,8 +167,9 @@ async fn attempt(
     inquiry: &Inquiry,
     record: &mut Record,
 ) -> Result<Answer, Failed> {
-    record.goes_to(provider);
+    record.asks(provider);
     let result = held(provider, inquiry, record).await;
+    record.hears(&said(&result), fault(&result));
     if record.has_notes() || !is_answer(&result) || inquiry.proxy.terms.tells_route {
         record.notes(provider, &said(&result));
     }
@@ -267,6 +269,16 @@ async fn both_failed(first: Failed, second: Failed, record: &mut Record) -> Fail
 
 fn is_answer(result: &Result<Answer, Error>) -> bool {
     result.as_ref().is_ok_and(|it| it.head.status.is_success())
+}
+
+/// Whether it has failed, by the metric's label.
+fn fault(result: &Result<Answer, Error>) -> Heard {
+    match result {
+        Ok(answer) if answer.head.status.is_server_error() => Heard::Failure("server_error"),
+        Ok(answer) if answer.head.status.is_success() => Heard::Answer,
+        Err(error) if error.kind.is_providers() => Heard::Failure(error.kind.label()),
+        Ok(_) | Err(_) => Heard::Refusal,
+    }
 }
 
 /// What a provider said, for the log: a status, or why there is none.

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use proxy::{
     app::App,
-    settings::{Settings, Unusable},
-    telemetry::{log::Log, metrics},
+    settings::{Health, Invocation, Settings, Unusable},
+    telemetry::{log::Log, metrics::SERVICE},
 };
+use telemetry::{health, recorder};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Bodies of all sizes come and go on every request; this allocator gives their
@@ -19,8 +20,8 @@ const BAD_SETTING: u8 = 78;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = match Settings::read().await {
-        Ok(settings) => settings,
+    let invocation = match Invocation::read().await {
+        Ok(invocation) => invocation,
         Err(Unusable::Asked(help)) => {
             let _closed = help.print();
             return ExitCode::SUCCESS;
@@ -30,13 +31,17 @@ async fn main() -> ExitCode {
             return ExitCode::from(BAD_SETTING);
         }
     };
-    match run(settings).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("claude-code-proxy: {error:#}");
-            ExitCode::from(BAD_SETTING)
+    let (result, failure) = match invocation {
+        Invocation::Serve(settings) => (run(*settings).await, ExitCode::from(BAD_SETTING)),
+        Invocation::Health(Health { ops_addr, ready }) => {
+            (health::ask(ops_addr, ready).await, ExitCode::FAILURE)
         }
+    };
+    if let Err(error) = result {
+        eprintln!("claude-code-proxy: {error:#}");
+        return failure;
     }
+    ExitCode::SUCCESS
 }
 
 async fn run(mut settings: Settings) -> anyhow::Result<()> {
@@ -44,7 +49,7 @@ async fn run(mut settings: Settings) -> anyhow::Result<()> {
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
     settings.limits.fit(files);
     let (log, _guard) = Log::start(&settings.log)?;
-    let metrics = metrics::install()?;
+    let recording = recorder::install(SERVICE, &settings.exports)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tracing::info!(files, ?settings, "starting");
@@ -54,7 +59,7 @@ async fn run(mut settings: Settings) -> anyhow::Result<()> {
             "has no effect: changes are pushed, nothing expires"
         );
     }
-    let app = App::start(settings, log, metrics).await?;
+    let app = App::start(settings, log, recording).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

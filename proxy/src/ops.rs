@@ -1,16 +1,19 @@
 //! For operators, on a port of their own: is it alive, does it take requests,
 //! what does it count.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use ::telemetry::recorder::Recording;
 use bytes::Bytes;
 use chrono::Utc;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use metrics::{counter, gauge};
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{interval, sleep},
@@ -22,10 +25,15 @@ use crate::{
     request::{body::Buffers, record::Journal},
     route::circuits::Circuits,
     tasks::Tasks,
+    telemetry::metrics::State,
 };
 
-/// How often histograms are folded; in between their samples take memory.
+/// How often histograms are folded, whose samples take memory in between, and what
+/// nobody counts along is looked at, for those who do not ask.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// CloudWatch's own resolution.
+const CLOUDWATCH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// See `ingress.rs`.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
@@ -39,7 +47,7 @@ pub struct Ops {
     pub journal: Arc<Journal>,
     pub buffers: Buffers,
     pub circuits: Arc<Circuits>,
-    pub metrics: PrometheusHandle,
+    pub recording: Recording,
     pub max_staleness: Option<Duration>,
     pub draining: CancellationToken,
 }
@@ -48,10 +56,15 @@ impl Ops {
     /// Serves until the tasks are told to stop.
     pub async fn run(self, listener: TcpListener, tasks: Tasks) {
         let mut upkeep = interval(UPKEEP);
+        let mut cloudwatch = interval(CLOUDWATCH_INTERVAL);
         loop {
             tokio::select! {
-                () = tasks.stopping() => return,
-                _ = upkeep.tick() => self.metrics.run_upkeep(),
+                () = tasks.stopping() => return self.tell_cloudwatch(),
+                _ = upkeep.tick() => {
+                    self.recording.prometheus.run_upkeep();
+                    self.observe();
+                }
+                _ = cloudwatch.tick() => self.tell_cloudwatch(),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => tasks.spawn(self.clone().serve(stream, tasks.clone())),
                     Err(error) => {
@@ -92,7 +105,7 @@ impl Ops {
             },
             "/metrics" => {
                 self.observe();
-                text(StatusCode::OK, self.metrics.render())
+                text(StatusCode::OK, self.recording.prometheus.render())
             }
             _ => text(StatusCode::NOT_FOUND, "/livez, /readyz, /metrics\n"),
         }
@@ -111,34 +124,32 @@ impl Ops {
         }
     }
 
-    /// Brings the gauges up to date that nobody counts along.
+    /// Brings up to date what nobody counts along.
     fn observe(&self) {
         let index = self.index.load();
-        let revision = index.position().map_or(0, |position| position.revision);
-        gauge!("proxy_index_revision").set(approximate(revision));
-        gauge!("proxy_index_access_keys").set(approximate(index.access_keys() as u64));
-        gauge!("proxy_rejected_resources").set(approximate(index.rejected().count() as u64));
-        if let Some(age) = self.index.age() {
-            gauge!("proxy_index_age_seconds").set(age.as_secs_f64());
-        }
         let (open, half_open) = self.circuits.counts(Utc::now());
-        gauge!("proxy_circuits", "state" => "open").set(approximate(open));
-        gauge!("proxy_circuits", "state" => "half_open").set(approximate(half_open));
-        let journal = &self.journal;
-        gauge!("proxy_active_requests").set(approximate(journal.active()));
-        gauge!("proxy_buffered_bytes").set(approximate(self.buffers.held_bytes() as u64));
-        gauge!("proxy_outbox_events").set(approximate(journal.outbox.backlog().pending as u64));
-        counter!("proxy_log_lines_dropped_total").absolute(journal.log.dropped());
+        State {
+            index_revision: index.position().map_or(0, |position| position.revision),
+            index_access_keys: index.access_keys(),
+            index_age: self.index.age(),
+            rejected_resources: index.rejected().count(),
+            open_circuits: open,
+            half_open_circuits: half_open,
+            active_requests: self.journal.active(),
+            buffered_bytes: self.buffers.held_bytes(),
+            outbox_events: self.journal.outbox.backlog().pending,
+            log_lines_dropped: self.journal.log.dropped(),
+        }
+        .tell();
     }
-}
 
-/// Gauges are floating-point numbers.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a gauge need not be exact beyond 2^53"
-)]
-fn approximate(number: u64) -> f64 {
-    number as f64
+    /// What CloudWatch gets of the time since the last call.
+    fn tell_cloudwatch(&self) {
+        if let Some(cloudwatch) = &self.recording.cloudwatch {
+            self.observe();
+            self.journal.log.lines(&cloudwatch.lines(SystemTime::now()));
+        }
+    }
 }
 
 fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Bytes> {

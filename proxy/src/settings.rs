@@ -11,6 +11,7 @@ use clap::{
 };
 use http::{HeaderValue, Uri};
 use secrecy::SecretString;
+use telemetry::settings::Exports;
 
 use crate::upstream::bedrock::{adapter::Preference, model::Overlay};
 
@@ -26,14 +27,15 @@ pub struct Settings {
     #[arg(long, env = "PROXY_OPS_ADDR", default_value = "0.0.0.0:8081")]
     pub ops_addr: SocketAddr,
 
-    /// Secret under which access keys are hashed; the same as control's.
+    /// Secret under which access keys are hashed; the same as control's. Required, or
+    /// its `…_ARN`.
     #[arg(long, env = "PROXY_KEY_HASHER_SECRET", value_parser = secret, hide_env_values = true,
           required = false, required_unless_present = "key_hasher_secret_arn")]
     pub key_hasher_secret: SecretString,
 
     /// Where PROXY_KEY_HASHER_SECRET is kept in Secrets Manager. This and every
     /// other secret that an `…_ARN` names is a text, or a JSON object with one
-    /// member.
+    /// member. A variable `…_FILE` in place of `…_ARN` names a file that has it.
     #[arg(long, env = "PROXY_KEY_HASHER_SECRET_ARN", conflicts_with = "key_hasher_secret", value_parser = arn)]
     pub key_hasher_secret_arn: Option<String>,
 
@@ -56,11 +58,34 @@ pub struct Settings {
     pub log: Log,
 
     #[command(flatten)]
+    pub exports: Exports,
+
+    #[command(flatten)]
     pub retired: Retired,
 
     /// Where the secrets came from; KMS and the process's role are there too.
     #[arg(skip)]
     pub aws: Aws,
+}
+
+/// What the program was started for.
+#[derive(Debug)]
+pub enum Invocation {
+    Serve(Box<Settings>),
+    Health(Health),
+}
+
+/// Asks the proxy that runs here, and ends with 0 if it is alive: for containers.
+#[derive(Debug, Parser)]
+#[command(name = "health")]
+pub struct Health {
+    /// Address for operators, as the proxy has it.
+    #[arg(long, env = "PROXY_OPS_ADDR", default_value = "0.0.0.0:8081")]
+    pub ops_addr: SocketAddr,
+
+    /// Whether it takes requests.
+    #[arg(long)]
+    pub ready: bool,
 }
 
 /// Why there are no settings to run with.
@@ -72,25 +97,34 @@ pub enum Unusable {
     Invalid(String),
 }
 
-impl Settings {
+impl Invocation {
     /// Reads the command line, the environment, and the secrets that these name.
     ///
     /// # Errors
     ///
     /// What to print instead of running.
     pub async fn read() -> Result<Self, Unusable> {
-        let command = Self::command();
+        let command = Settings::command()
+            .subcommand(Health::command())
+            .subcommand_negates_reqs(true)
+            .disable_help_subcommand(true);
+        let command = aws::settings::read_files(command, |name| std::env::var_os(name));
+        let command = command.map_err(|error| Unusable::Invalid(error.to_string()))?;
         let arguments = std::env::args_os;
         let matches = command.clone().try_get_matches_from(arguments());
         let matches = matches.map_err(Unusable::of)?;
+        if let Some((_, matches)) = matches.subcommand() {
+            let health = Health::from_arg_matches(matches);
+            return health.map(Self::Health).map_err(Unusable::of);
+        }
         let aws = Aws::default();
         let filled = aws::settings::fill(command, &matches, &aws, |_, _| None).await;
         let command = filled.map_err(|error| Unusable::Invalid(error.to_string()))?;
         let matches = command.try_get_matches_from(arguments());
-        let settings = matches.and_then(|it| Self::from_arg_matches(&it));
+        let settings = matches.and_then(|it| Settings::from_arg_matches(&it));
         let mut settings = settings.map_err(Unusable::of)?;
         settings.aws = aws;
-        Ok(settings)
+        Ok(Self::Serve(Box::new(settings)))
     }
 }
 
@@ -110,7 +144,7 @@ pub struct Sync {
     #[arg(long, env = "PROXY_CONTROL_URL", default_value = "http://127.0.0.1:8001", value_parser = origin)]
     pub control_url: Uri,
 
-    /// Bearer token between proxy and control.
+    /// Bearer token between proxy and control. Required, or its `…_ARN`.
     #[arg(long = "sync-token", env = "PROXY_SYNC_TOKEN", value_parser = secret, hide_env_values = true,
           required = false, required_unless_present = "token_arn")]
     pub token: SecretString,

@@ -1,4 +1,5 @@
-//! What operators see: logs and metrics.
+//! What operators see: logs, metrics and traces.
 
 pub mod log;
 pub mod metrics;
+pub mod trace;

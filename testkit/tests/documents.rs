@@ -3,9 +3,13 @@
 #![cfg(test)]
 
 use std::{
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
+
+use clap::{Arg, Command, CommandFactory};
+use telemetry::catalog::Metric;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -74,4 +78,122 @@ fn every_file_that_the_code_map_names_exists() {
         }
     }
     assert!(seen >= 30, "{seen}");
+}
+
+/// With `UPDATE_DOCUMENTS` set, writes what is made from the code; else looks whether
+/// it is current.
+fn is_made(document: &str, current: &str) {
+    let path = root().join("docs").join(document);
+    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
+        fs::write(path, current).unwrap();
+        return;
+    }
+    assert!(
+        fs::read_to_string(path).unwrap_or_default() == current,
+        "docs/{document} is stale; run UPDATE_DOCUMENTS=1 cargo test -p testkit --test documents"
+    );
+}
+
+#[test]
+fn the_list_of_metrics_is_current() {
+    let mut text = "# Metrics\n\nMade from `proxy/src/telemetry/metrics.rs` and \
+                    `control/src/telemetry/metrics.rs`.\n\n\
+                    Both processes show theirs at `/metrics` on the operators' port, send them \
+                    to an OpenTelemetry collector when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and \
+                    write those that have a name there for CloudWatch when \
+                    `PROXY_CLOUDWATCH_METRICS` is `true`, in the namespace `ClaudeCodeProxy`.\n\
+                    Labels have closed sets of values, but `route`, which has one for each route \
+                    of the admin API.\n"
+        .to_owned();
+    for (title, catalog) in [
+        ("The proxy", proxy::telemetry::metrics::CATALOG),
+        ("Control", control::telemetry::metrics::CATALOG),
+    ] {
+        write!(text, "\n## {title}\n\n").unwrap();
+        text +=
+            "| name | type | labels | unit | meaning | CloudWatch |\n|---|---|---|---|---|---|\n";
+        for metric in catalog {
+            text += &row(metric);
+        }
+    }
+    is_made("metrics.md", &text);
+}
+
+fn row(metric: &Metric) -> String {
+    let labels: Vec<String> = metric.labels.iter().map(|it| format!("`{it}`")).collect();
+    let on_cloudwatch = metric.cloudwatch.map_or_else(String::new, |it| {
+        let dimensions = it.dimensions.iter().map(|(_, dimension)| *dimension);
+        let dimensions: Vec<&str> = dimensions.collect();
+        let by = match dimensions.as_slice() {
+            [] => "Service".to_owned(),
+            all => all.join(", "),
+        };
+        let only = it.only.map_or_else(String::new, |(label, value)| {
+            format!(", only `{label}` `{value}`")
+        });
+        format!("`{}` by {by}{only}", it.name)
+    });
+    format!(
+        "| `{}` | {} | {} | {} | {} | {on_cloudwatch} |\n",
+        metric.name,
+        metric.kind.label(),
+        labels.join(", "),
+        metric.unit.as_str(),
+        metric.meaning,
+    )
+}
+
+#[test]
+fn the_list_of_settings_is_current() {
+    let mut text = "# Settings\n\nMade from `proxy/src/settings.rs` and \
+                    `control/src/settings.rs`; `--help` says the same.\n\
+                    A value that cannot be used ends the process before a port is bound, with \
+                    exit code 78 and one line that names the variable.\n"
+        .to_owned();
+    let control = control::settings::Cli::command();
+    let serve = control.find_subcommand("serve").unwrap();
+    for (program, commands) in [
+        (
+            "claude-code-proxy",
+            vec![&proxy::settings::Settings::command()],
+        ),
+        ("claude-code-control serve", vec![serve, &control]),
+    ] {
+        write!(text, "\n## `{program}`\n\n").unwrap();
+        text += "| variable | default | meaning |\n|---|---|---|\n";
+        for command in commands {
+            text += &variables(command);
+        }
+    }
+    is_made("configuration.md", &text);
+}
+
+fn variables(command: &Command) -> String {
+    let shown = command.get_arguments().filter(|it| !it.is_hide_set());
+    shown.filter_map(setting).collect()
+}
+
+fn setting(argument: &Arg) -> Option<String> {
+    let variable = argument.get_env()?.to_string_lossy();
+    let defaults = argument.get_default_values().iter();
+    let default = match (argument.is_required_set(), argument.get_default_values()) {
+        (true, _) => "required".to_owned(),
+        (false, []) => "–".to_owned(),
+        (false, _) => {
+            let values: Vec<String> = defaults
+                .map(|it| format!("`{}`", it.to_string_lossy()))
+                .collect();
+            values.join(", ")
+        }
+    };
+    let help = argument.get_long_help().or_else(|| argument.get_help());
+    let help = help.map(ToString::to_string).unwrap_or_default();
+    let help = help.replace('\n', " ").replace('|', "\\|");
+    let choices = argument.get_possible_values();
+    let names = choices.iter().map(|it| format!("`{}`", it.get_name()));
+    let one_of = match names.collect::<Vec<_>>().as_slice() {
+        [] => String::new(),
+        names => format!(": {}", names.join(", ")),
+    };
+    Some(format!("| `{variable}` | {default} | {help}{one_of} |\n"))
 }

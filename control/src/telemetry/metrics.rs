@@ -1,12 +1,11 @@
-//! Every metric: its name, its unit, its labels.
+//! Every metric: its name, its unit, its labels. `docs/metrics.md` is made from this.
 
 use std::time::Duration;
 
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use ::telemetry::{catalog::Metric, recorder::Service};
+use metrics::{counter, gauge, histogram};
 
-pub(super) const SECONDS_BUCKETS: [f64; 12] = [
+const SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
@@ -29,94 +28,69 @@ const LOGINS: &str = "control_logins_total";
 const DATABASE_CONNECTIONS: &str = "control_database_connections";
 const JOB_FAILURES: &str = "control_job_failures_total";
 
-pub(super) fn describe() {
-    describe_gauge!(
+/// All there are.
+pub const CATALOG: &[Metric] = &[
+    Metric::gauge(
         HEAD_REVISION,
-        Unit::Count,
-        "Newest committed revision that this replica knows"
-    );
-    describe_gauge!(
+        "newest committed revision that this replica knows",
+    ),
+    Metric::gauge(
         LISTENER_CONNECTED,
-        Unit::Count,
-        "1 while changes are followed, 0 while the database is away"
-    );
-    describe_gauge!(
-        WATCH_STREAMS,
-        Unit::Count,
-        "Proxies that are watching this replica"
-    );
-    describe_counter!(
-        WATCH_STREAMS_ENDED,
-        Unit::Count,
-        "Ended watch streams by reason"
-    );
-    describe_counter!(
+        "1 while changes are followed, 0 while the database is away",
+    )
+    .on_cloudwatch("DatabaseFollowed", &[]),
+    Metric::gauge(WATCH_STREAMS, "proxies that are watching this replica"),
+    Metric::counter(WATCH_STREAMS_ENDED, "watch streams that have ended").by(&["reason"]),
+    Metric::counter(
         SNAPSHOTS,
-        Unit::Count,
-        "Snapshots sent because a proxy could not continue from its position"
-    );
-    describe_gauge!(
+        "snapshots sent because a proxy could not continue from its position",
+    ),
+    Metric::gauge(
         PROXIES_CONNECTED,
-        Unit::Count,
-        "Proxies that reported lately, to any replica"
-    );
-    describe_gauge!(
+        "proxies that reported lately, to any replica",
+    )
+    .on_cloudwatch("ProxiesConnected", &[]),
+    Metric::gauge(
         PROXIES_BEHIND,
-        Unit::Count,
-        "Connected proxies that have not applied the newest revision"
-    );
-    describe_counter!(
-        INGEST_EVENTS,
-        Unit::Count,
-        "Usage events by result: new, duplicate, rejected"
-    );
-    describe_counter!(
+        "connected proxies that have not applied the newest revision",
+    )
+    .on_cloudwatch("ProxiesBehind", &[]),
+    Metric::counter(INGEST_EVENTS, "usage events: new, duplicate or rejected").by(&["result"]),
+    Metric::counter(
         INGEST_UNPRICED,
-        Unit::Count,
-        "New usage events with tokens for which there is no price"
-    );
-    describe_histogram!(
-        INGEST_DURATION,
-        Unit::Seconds,
-        "Time to store one batch of usage events"
-    );
-    describe_counter!(
+        "new usage events with tokens for which there is no price",
+    )
+    .on_cloudwatch("UnpricedUsage", &[]),
+    Metric::duration(INGEST_DURATION, "to store one batch of usage events"),
+    Metric::counter(
         LESSONS,
-        Unit::Count,
-        "What proxies have learned of Bedrock, by result: new, known, ignored"
-    );
-    describe_counter!(
+        "what proxies have learned of Bedrock: new, known or ignored",
+    )
+    .by(&["result"]),
+    Metric::counter(
         CIRCUITS_IGNORED,
-        Unit::Count,
-        "Circuits in reports that could not be used or were too many"
-    );
-    describe_counter!(
+        "circuits in reports that could not be used or were too many",
+    ),
+    Metric::counter(
         ALERTS,
-        Unit::Count,
-        "Attempts to tell the webhook of a budget by result: delivered, failed, given_up"
-    );
-    describe_counter!(
-        HTTP_REQUESTS,
-        Unit::Count,
-        "Admin API requests by method, route and status"
-    );
-    describe_histogram!(
-        HTTP_DURATION,
-        Unit::Seconds,
-        "Time to answer an admin API request, by method and route"
-    );
-    describe_counter!(
-        LOGINS,
-        Unit::Count,
-        "Logins by result: ok, refused, throttled, busy, failed"
-    );
-    describe_gauge!(
-        DATABASE_CONNECTIONS,
-        Unit::Count,
-        "Pooled connections by state: busy, idle"
-    );
-    describe_counter!(JOB_FAILURES, Unit::Count, "Failed runs by job");
-}
+        "attempts to tell the webhook of a budget: delivered, failed or given_up",
+    )
+    .by(&["result"]),
+    Metric::counter(HTTP_REQUESTS, "requests to the admin API").by(&["method", "route", "status"]),
+    Metric::duration(HTTP_DURATION, "to answer a request to the admin API")
+        .by(&["method", "route"]),
+    Metric::counter(LOGINS, "logins: ok, refused, throttled, busy or failed").by(&["result"]),
+    Metric::gauge(DATABASE_CONNECTIONS, "pooled connections: busy or idle").by(&["state"]),
+    Metric::counter(JOB_FAILURES, "runs of a job that have failed").by(&["job"]),
+];
+
+/// What has them.
+pub const SERVICE: Service = Service {
+    name: "claude-code-control",
+    dimension: "control",
+    catalog: CATALOG,
+    seconds: &SECONDS,
+};
 
 pub fn head(revision: Option<i64>) {
     gauge!(LISTENER_CONNECTED).set(if revision.is_some() { 1.0 } else { 0.0 });

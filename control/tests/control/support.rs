@@ -17,6 +17,7 @@ use control::{
 use reqwest::{Method, StatusCode, header};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use telemetry::settings::Exports;
 use testkit::postgres::Database;
 use tokio_postgres::NoTls;
 
@@ -93,6 +94,7 @@ pub fn settings(url: &str) -> Settings {
         webhook: Webhook::default(),
         usage_retention_days: 400,
         audit_retention_days: 400,
+        exports: Exports::default(),
         pace: Pace::default(),
         aws: Aws::default(),
     }

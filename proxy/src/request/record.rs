@@ -34,7 +34,11 @@ use crate::{
         circuits::Permit,
         fallback::{self, Verdict},
     },
-    telemetry::{log::Log, metrics::Metrics},
+    telemetry::{
+        log::Log,
+        metrics::Metrics,
+        trace::{Trace, Tracing},
+    },
     upstream::bedrock::answer::AWS_REQUEST_ID,
     usage::{
         meter::Reading,
@@ -53,6 +57,8 @@ pub struct Journal {
     pub budgets: Arc<Budgets>,
     pub log: Log,
     pub metrics: Metrics,
+    /// None: nobody wants traces.
+    pub tracing: Option<Arc<Tracing>>,
     /// Set when the time to finish is over: from then on it is this process that
     /// ends an answer early.
     stopping: CancellationToken,
@@ -70,10 +76,25 @@ pub struct Attempt {
     reading: Reading,
 }
 
+/// What came of asking a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It answers.
+    Answer,
+    /// It has refused the request.
+    Refusal,
+    /// It has failed, for the reason of this label.
+    Failure(&'static str),
+}
+
+/// The answer had begun.
+const BROKEN_OFF: &str = "broken_off";
+
 /// One request.
 #[derive(Debug)]
 pub struct Record {
     journal: Arc<Journal>,
+    trace: Option<Trace>,
     request_id: String,
     endpoint: Endpoint,
     started_at: DateTime<Utc>,
@@ -85,6 +106,8 @@ pub struct Record {
     /// What the user's strategy puts first.
     preferred: Option<Provider>,
     provider: Option<Provider>,
+    /// It has begun to answer with a success.
+    is_answered: bool,
     /// Who was asked, or was not for what reason, and what each said; empty while
     /// nothing has gone wrong.
     route: String,
@@ -109,6 +132,7 @@ impl Journal {
         budgets: Arc<Budgets>,
         log: Log,
         metrics: Metrics,
+        tracing: Option<Arc<Tracing>>,
         stopping: CancellationToken,
     ) -> Self {
         Self {
@@ -116,6 +140,7 @@ impl Journal {
             budgets,
             log,
             metrics,
+            tracing,
             stopping,
             active: AtomicU64::new(0),
         }
@@ -132,6 +157,7 @@ impl Record {
         journal.active.fetch_add(1, Ordering::Relaxed);
         Self {
             journal: journal.clone(),
+            trace: journal.tracing.as_ref().map(|it| it.begin(headers)),
             request_id: format!("req_{}", Uuid::now_v7().simple()),
             endpoint,
             // As precise as Postgres, so that row, event and line agree.
@@ -143,6 +169,7 @@ impl Record {
             asked: Asked::default(),
             preferred: None,
             provider: None,
+            is_answered: false,
             route: String::new(),
             permit: None,
             hold: None,
@@ -192,6 +219,29 @@ impl Record {
         self.preferred = Some(provider);
     }
 
+    /// A provider is asked now.
+    pub fn asks(&mut self, provider: Provider) {
+        self.provider = Some(provider);
+        self.journal.metrics.asked(provider);
+        let elapsed = self.started.elapsed();
+        if let Some(trace) = &mut self.trace {
+            trace.asks(provider, elapsed);
+        }
+    }
+
+    /// Who was asked last has said this.
+    pub fn hears(&mut self, said: &str, heard: Heard) {
+        self.is_answered = heard == Heard::Answer;
+        if let (Heard::Failure(kind), Some(provider)) = (heard, self.provider) {
+            self.journal.metrics.provider_failed(provider, kind);
+        }
+        let elapsed = self.started.elapsed();
+        if let Some(trace) = self.trace.as_mut().filter(|_| !self.is_answered) {
+            trace.fails(elapsed, said);
+        }
+    }
+
+    /// It is this provider's answer that the client gets.
     pub fn goes_to(&mut self, provider: Provider) {
         self.provider = Some(provider);
     }
@@ -412,19 +462,26 @@ impl Drop for Record {
         if self.endpoint == Endpoint::Health {
             return;
         }
-        metrics.ended(
-            self.endpoint,
-            self.provider,
-            outcome,
-            self.started.elapsed(),
-        );
-        if let Some(first_byte) = self.first_byte {
-            metrics.first_byte_seconds.record(first_byte);
+        let elapsed = self.started.elapsed();
+        metrics.ended(self.endpoint, self.provider, outcome, elapsed);
+        if let Some(provider) = self.provider {
+            if let Some(first_byte) = self.first_byte {
+                metrics.first_byte(provider, first_byte);
+            }
+            if self.is_answered && outcome == Outcome::UpstreamFailed {
+                metrics.provider_failed(provider, BROKEN_OFF);
+            }
         }
-        let hold = self.hold.take();
+        let (hold, trace) = (self.hold.take(), self.trace.take());
         let line = self.line(outcome);
         self.journal.log.request(&line);
+        if let Some(trace) = trace {
+            trace.end(self.endpoint, &line, outcome, elapsed);
+        }
         if let Some(event) = line.event() {
+            if let (Some(provider), Some(tokens)) = (self.provider, &event.tokens) {
+                metrics.tokens(provider, tokens);
+            }
             if let Some(hold) = hold {
                 hold.settle(&event, self.started_at);
             }

@@ -14,7 +14,6 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use metrics::counter;
 use proto::{
     line::timestamp,
     sync::{self, RoutingStrategy},
@@ -25,6 +24,7 @@ use super::circuit::{Admission, Circuit, Failure, Number, State};
 use crate::{
     index::{AccessKey, Index},
     settings,
+    telemetry::metrics,
 };
 
 /// What a report may carry; the protocol says so.
@@ -224,7 +224,7 @@ impl Circuits {
         if from.label() == to.label() {
             return;
         }
-        counter!("proxy_circuit_changes_total", "to" => to.label()).increment(1);
+        metrics::circuit_changed(to.label());
         tracing::warn!(
             access_key_id,
             from = from.label(),

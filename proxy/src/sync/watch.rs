@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use metrics::{counter, gauge};
 use proto::sync::{Heartbeat, Position, WatchRequest, WatchResponse, watch_response::Event};
 use tokio::time::{error::Elapsed, sleep, timeout};
 
@@ -15,6 +14,7 @@ use crate::{
         apply::{Gap, Staging},
     },
     tasks::Tasks,
+    telemetry::metrics,
 };
 
 /// The server answers at once, so a longer wait means that nobody is there.
@@ -54,7 +54,7 @@ pub async fn run(sync: Sync, tasks: Tasks) {
             () = tasks.stopping() => return,
             end = follow(&sync, resume_from.take(), &mut backoff) => end,
         };
-        gauge!("proxy_sync_connected").set(0.0);
+        metrics::sync_connected(false);
         resume_from = match end {
             End::Gap(_) | End::Drift(_) => None,
             _ => sync.index.load().position().cloned(),
@@ -103,7 +103,7 @@ async fn try_follow(
         .await?
         .map_err(Box::new)?
     {
-        gauge!("proxy_sync_connected").set(1.0);
+        metrics::sync_connected(true);
         if let Some(interval) = take(sync, &mut staging, message)? {
             silence = interval * MISSED_HEARTBEATS;
         } else {
@@ -127,7 +127,7 @@ fn take(
     match event {
         Event::Snapshot(part) => {
             if let Some(index) = staging.add(part)? {
-                counter!("proxy_snapshots_total").increment(1);
+                metrics::snapshot();
                 tracing::info!(?index, "a snapshot is in force");
                 put_in_force(sync, index);
             }

@@ -105,6 +105,13 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Lines that are whole already.
+    pub fn lines(&self, lines: &[u8]) {
+        self.queue.push(lines);
+    }
+}
+
 /// For everything that the process says beside the lines of requests.
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

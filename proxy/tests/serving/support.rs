@@ -18,6 +18,7 @@ use proxy::{
     telemetry::log::{Guard, Log},
 };
 use serde_json::Value;
+use telemetry::recorder::Recording;
 use testkit::anthropic::Simulator;
 
 use client::Client;
@@ -109,8 +110,12 @@ impl Rig {
         let settings = Settings::from_arg_matches(&settings).unwrap();
         let lines = Lines::default();
         let (log, guard) = Log::to(lines.clone(), LogFormat::Json).unwrap();
-        let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let app = App::start(settings, log, metrics).await.unwrap();
+        let recording = Recording {
+            prometheus: PrometheusBuilder::new().build_recorder().handle(),
+            cloudwatch: None,
+            otlp: None,
+        };
+        let app = App::start(settings, log, recording).await.unwrap();
         Self {
             simulator,
             control,

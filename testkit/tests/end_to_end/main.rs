@@ -25,6 +25,12 @@ mod launcher;
 )]
 mod leaving;
 mod ledger;
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    reason = "whole numbers of this size are exact"
+)]
+mod observability;
 mod sdk;
 #[expect(
     clippy::indexing_slicing,

@@ -2,6 +2,7 @@
 
 pub(crate) mod bedrock;
 pub(crate) mod client;
+pub(crate) mod collector;
 
 use std::{mem, path::PathBuf, time::Duration};
 

@@ -25,17 +25,22 @@ use crate::{
 };
 
 /// Variables that the launcher makes itself; a user's own have no effect.
-const OURS: [&str; 11] = [
+const OURS: [&str; 16] = [
     "PROXY_DATABASE_URL",
     "PROXY_DATABASE_URL_ARN",
+    "PROXY_DATABASE_URL_FILE",
     "PROXY_CONTROL_URL",
     "PROXY_KEY_HASHER_SECRET",
     "PROXY_KEY_HASHER_SECRET_ARN",
+    "PROXY_KEY_HASHER_SECRET_FILE",
     "PROXY_SYNC_TOKEN",
     "PROXY_SYNC_TOKEN_ARN",
+    "PROXY_SYNC_TOKEN_FILE",
     "PROXY_JWT_SECRET",
     "PROXY_JWT_SECRET_ARN",
+    "PROXY_JWT_SECRET_FILE",
     "PROXY_ADMIN_PASSWORD_HASH",
+    "PROXY_ADMIN_PASSWORD_HASH_FILE",
     "PROXY_ADMIN_CREDENTIALS_ARN",
 ];
 

@@ -50,6 +50,11 @@ impl OnBedrock {
         Ok(on_bedrock)
     }
 
+    /// Apart, for what takes something away.
+    pub(crate) fn into_parts(self) -> (World, Simulator) {
+        (self.world, self.bedrock)
+    }
+
     /// Another user with a key, who is answered by Bedrock too.
     pub(crate) async fn another(&self, api_key: &str) -> Result<(String, IssuedKey)> {
         let admin = self.stack.admin();

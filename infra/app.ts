@@ -1,0 +1,4 @@
+/** What the `cdk` command runs (cdk.json); context variables come from it. */
+import { createApp } from './stacks.ts';
+
+createApp();

@@ -1,0 +1,56 @@
+import { Match } from 'aws-cdk-lib/assertions';
+import { expect, test } from 'vitest';
+
+import { properties, template } from './synthesised.ts';
+
+const network = template('Network', { environment: 'prod' });
+
+test('there are two zones, and a way out in each in production', () => {
+  network.resourceCountIs('AWS::EC2::Subnet', 6);
+  network.resourceCountIs('AWS::EC2::NatGateway', 2);
+  template('Network').resourceCountIs('AWS::EC2::NatGateway', 1);
+});
+
+test('what the processes ask of AWS stays within the VPC', () => {
+  const endpoints = properties<{ ServiceName: unknown }>(network, 'AWS::EC2::VPCEndpoint');
+  const names = JSON.stringify(endpoints.map((it) => it.ServiceName));
+  for (const service of ['bedrock-runtime', 'ecr.api', 'ecr.dkr', 'kms', 'logs', 's3']) {
+    expect(names).toContain(service);
+  }
+  expect(names).toContain('secretsmanager');
+});
+
+interface Ingress {
+  readonly Description: string;
+  readonly FromPort: number;
+  readonly ToPort: number;
+}
+
+test('between the parts there is one port for each pair, and only control reaches the database', () => {
+  const rules = properties<Ingress>(network, 'AWS::EC2::SecurityGroupIngress');
+  expect(rules.map((it) => `${it.Description} ${it.FromPort}`).sort()).toEqual([
+    'Postgres 5432',
+    'administrators 8000',
+    'clients 8080',
+    'control 443',
+    'proxies 443',
+    'sync 8001',
+  ]);
+  expect(rules.every((it) => it.FromPort === it.ToPort)).toBe(true);
+});
+
+test('only the load balancer is open to everybody', () => {
+  const groups = properties<{ SecurityGroupIngress?: unknown[]; GroupDescription: string }>(
+    network,
+    'AWS::EC2::SecurityGroup',
+  );
+  const open = groups.filter((it) => it.SecurityGroupIngress?.length);
+  expect(open.map((it) => it.GroupDescription)).toEqual(['Claude Code Proxy: load balancer']);
+});
+
+test('the database has no way out', () => {
+  network.hasResourceProperties('AWS::EC2::SecurityGroup', {
+    GroupDescription: 'Claude Code Proxy: database',
+    SecurityGroupEgress: [Match.objectLike({ CidrIp: '255.255.255.255/32' })],
+  });
+});

@@ -1,0 +1,26 @@
+import { Duration } from 'aws-cdk-lib';
+
+/**
+ * How long an idle connection is kept, from the client inwards. Each hop closes
+ * before the next one does, or it would send a request into a connection that is
+ * just being closed; a proxy keeps one for 75 s. All are longer than the 15 s
+ * (PROXY_PING_INTERVAL) after which a silent stream gets a ping.
+ */
+export const IDLE = {
+  edge: Duration.seconds(60),
+  loadBalancer: Duration.seconds(70),
+};
+
+/**
+ * What a task may take to stop, from SIGTERM on. A proxy needs its drain timeout,
+ * 2 s to say farewell and 6 s to deliver its usage; then it is killed. Fargate
+ * allows 120 s.
+ *
+ * Whether ECS tells a task to stop while it is being deregistered or afterwards,
+ * its streams have the drain timeout.
+ */
+export const DRAIN = {
+  timeout: Duration.seconds(110),
+  stop: Duration.seconds(120),
+  deregistration: Duration.seconds(120),
+};

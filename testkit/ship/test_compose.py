@@ -1,0 +1,133 @@
+"""compose.yaml: valid, without secrets, and its parts do what they are there for."""
+
+import http.client
+import re
+import shutil
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+
+import pytest
+import yaml
+from conftest import PYTHON_TOOLS, ROOT, TOOLS, free_port, run, started
+
+FILES = ["compose.yaml", "compose/tls.yaml"]
+SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+CADDYFILE = ROOT / "compose/Caddyfile"
+OURS = ["migrate", "control", "proxy-1", "proxy-2"]
+
+
+def test_the_files_are_valid():
+    run(PYTHON_TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *FILES)
+
+
+def test_docker_understands_them():
+    docker = shutil.which("docker")
+    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("there is no `docker compose` here")
+    files = [part for file in FILES for part in ("--file", file)]
+    run(docker, "compose", *files, "config", "--quiet")
+
+
+def environment(service):
+    return SERVICES[service].get("environment", {})
+
+
+def test_every_setting_exists(known):
+    for service in OURS:
+        assert environment(service).keys() <= known
+    simulators = (ROOT / "compose/simulators.env").read_text()
+    aws = {"AWS_EC2_METADATA_DISABLED"}
+    assert set(re.findall(r"^(\w+)=", simulators, re.MULTILINE)) <= known | aws
+
+
+def test_no_secret_is_in_the_file(known):
+    # A secret that could be given in a file is given in one.
+    for service in OURS:
+        given = environment(service)
+        assert not [name for name in given if f"{name}_FILE" in known]
+        for name, file in given.items():
+            if name.endswith("_FILE"):
+                assert file.startswith(("/secrets/shared/", "/secrets/control/")), name
+    assert environment("postgres")["POSTGRES_PASSWORD_FILE"] == "/secrets/postgres/password"
+
+
+def test_a_proxy_sees_only_the_secrets_that_it_needs():
+    for proxy in ["proxy-1", "proxy-2"]:
+        assert SERVICES[proxy]["volumes"] == ["shared-secrets:/secrets/shared:ro"]
+        assert "networks" not in SERVICES[proxy]
+
+
+def test_nothing_runs_with_more_rights_than_it_needs():
+    for service in OURS:
+        it = SERVICES[service]
+        assert it["read_only"] and it["cap_drop"] == ["ALL"]
+        assert it["security_opt"] == ["no-new-privileges:true"]
+    published = {name for name, it in SERVICES.items() if "ports" in it}
+    assert published == {"balancer"}
+
+
+def test_a_proxy_has_the_time_that_it_takes_to_stop():
+    settings = (ROOT / "proxy/src/settings.rs").read_text()
+    drain = re.search(r'env = "PROXY_DRAIN_TIMEOUT", default_value = "(\d+)"', settings)
+    stop = (ROOT / "proxy/src/app.rs").read_text()
+    farewell, flush = (
+        re.search(rf"const {name}: Duration = Duration::from_secs\((\d+)\);", stop)
+        for name in ["FAREWELL", "FLUSH"]
+    )
+    needed = sum(int(it[1]) for it in [drain, farewell, flush])
+    for proxy in ["proxy-1", "proxy-2"]:
+        assert int(SERVICES[proxy]["stop_grace_period"].removesuffix("s")) > needed
+
+
+def test_the_balancers_file_is_formatted_and_valid():
+    assert run(TOOLS / "caddy", "fmt", CADDYFILE) == CADDYFILE.read_text()
+    names = {"CLIENT_ADDRESS": "proxy.example.com", "CONSOLE_ADDRESS": "console.example.com"}
+    for env in [{}, names]:
+        run(TOOLS / "caddy", "validate", "--adapter", "caddyfile", "--config", CADDYFILE, env=env)
+
+
+def test_the_balancer_passes_every_event_on_as_it_comes(tmp_path):
+    goes_on = Queue()
+
+    class Events(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            self.send_response(200)
+            if self.path == "/health":
+                self.send_header("content-length", "0")
+                self.end_headers()
+                return
+            self.send_header("content-type", "text/event-stream")
+            self.send_header("connection", "close")
+            self.end_headers()
+            for number in range(3):
+                self.wfile.write(f"event: {number}\n\n".encode())
+                # The next one comes when the client has this one.
+                goes_on.get(timeout=30)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Events) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = free_port()
+        env = {
+            "CLIENT_ADDRESS": f"http://:{port}",
+            "CONSOLE_ADDRESS": f"http://:{free_port()}",
+            "PROXIES": f"localhost:{server.server_port}",
+            "HOME": str(tmp_path),
+        }
+        caddy = [TOOLS / "caddy", "run", "--adapter", "caddyfile", "--config", CADDYFILE]
+        with started(*caddy, env=env, ready=("127.0.0.1", port)):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("GET", "/v1/messages")
+            response = connection.getresponse()
+            for number in range(3):
+                assert response.readline() == f"event: {number}\n".encode()
+                assert response.readline() == b"\n"
+                goes_on.put(None)
+            assert response.read() == b""
+        server.shutdown()
