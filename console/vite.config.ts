@@ -18,7 +18,15 @@ export default defineConfig({
     fs: { allow: [path('./'), path('../scripts')] },
   },
   preview: { proxy: { '/admin': control, '/api': control } },
-  build: { target: 'es2023', assetsInlineLimit: 0, manifest: true },
+  build: {
+    target: 'es2023',
+    assetsInlineLimit: 0,
+    manifest: true,
+    rolldownOptions: {
+      // What several pages need is one file, not thirty.
+      output: { codeSplitting: { groups: [{ name: 'shared', minShareCount: 2 }] } },
+    },
+  },
   test: {
     environment: 'node',
     include: ['src/**/*.test.{ts,tsx}'],

@@ -2,13 +2,14 @@ import { existsSync } from 'node:fs';
 
 import type { PlaywrightTestConfig } from '@playwright/test';
 
-/** The system's Chromium where there is one; else the one that `playwright install` has put. */
-const SYSTEM = '/usr/bin/chromium';
+/** What `scripts/install-chromium` prints; Debian's; else the one of `playwright install`. */
+const program =
+  process.env.CHROMIUM ?? ['/usr/bin/chromium'].find((candidate) => existsSync(candidate));
 
 export const chromium = {
   browserName: 'chromium',
   launchOptions: {
-    ...(existsSync(SYSTEM) && { executablePath: SYSTEM }),
+    ...(program && { executablePath: program }),
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'],
   },
 } satisfies PlaywrightTestConfig['use'];

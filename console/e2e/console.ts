@@ -1,10 +1,10 @@
 /** What the tests have in common: a signed-in page, and a way to be a developer. */
 
-import { test as base, type Page } from '@playwright/test';
+import { expect, test as base, type Page } from '@playwright/test';
 
 import { Admin } from './admin';
 
-export { expect, type Page } from '@playwright/test';
+export { expect, type Page };
 
 export const USERNAME = 'admin';
 
@@ -30,6 +30,12 @@ export const test = base.extend<Fixtures>({
     await use(page);
   },
 });
+
+/** Everything that a page shows at first is there. */
+export async function settled(page: Page) {
+  await expect(page.getByRole('heading').first()).toBeVisible();
+  await expect(page.getByRole('status', { name: /Loading|불러오는/ })).toHaveCount(0);
+}
 
 /** A request as Claude Code sends it; the status, and the text of the answer. */
 export async function ask(base_url: string, model = 'claude-opus-5-5') {

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 
 import type { Admin } from './admin';
+import { CONTROL, databaseUrl } from './system';
 
 interface Developer {
   name: string;
@@ -58,21 +59,16 @@ function developers(next: () => number): Developer[] {
 }
 
 /** Creates users and keys, and puts their past where proxies would have put it. */
-export async function makeHistory(
-  admin: Admin,
-  control: string,
-  databaseUrl: string,
-  now = new Date(),
-) {
+export async function makeHistory(admin: Admin, now = new Date()) {
   const next = random(7);
   const lines: string[] = [];
   for (const developer of developers(next)) {
     const key = await hire(admin, developer);
     for (let day = DAYS; day >= 0; day--) lines.push(...work(developer, key, now, day, next));
   }
-  execFileSync(control, ['usage', 'import'], {
+  execFileSync(CONTROL, ['usage', 'import'], {
     input: lines.join('\n'),
-    env: { ...process.env, PROXY_DATABASE_URL: databaseUrl },
+    env: { ...process.env, PROXY_DATABASE_URL: databaseUrl() },
     stdio: ['pipe', 'ignore', 'pipe'],
     maxBuffer: 1 << 26,
   });

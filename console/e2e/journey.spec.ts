@@ -1,109 +1,142 @@
-import { ask, expect, test, valueIn, type Page } from './console';
+import { en } from '../src/messages/en';
+import { ko } from '../src/messages/ko';
+import { ask, expect, password, test, USERNAME, valueIn, type Page } from './console';
 
-/** The first key of the table, by the name it was given. */
-const keyRow = (page: Page, name: string) => page.getByRole('row').filter({ hasText: name });
+const LANGUAGES = [
+  { locale: 'en-US', says: en },
+  { locale: 'ko-KR', says: ko },
+];
 
-async function shellLines(page: Page): Promise<string> {
-  await page.getByRole('button', { name: /Copy: Paste into a terminal/ }).click();
-  await expect(page.getByText('Copied', { exact: true })).toBeVisible();
-  return page.evaluate(() => navigator.clipboard.readText());
+/** Stands for whatever a sentence has in a place. */
+const ANY = '\uFFFC';
+
+function like(sentence: string): RegExp {
+  return new RegExp(sentence.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll(ANY, '.+'));
 }
 
-test('from a new user to a revoked key', async ({ signedIn: page }) => {
-  test.setTimeout(180_000);
-  const name = `Edsger ${Date.now()}`;
+/** The row of a key, by the name it was given and by what else is in it. */
+const keyRow = (page: Page, ...texts: string[]) =>
+  texts.reduce((rows, text) => rows.filter({ hasText: text }), page.getByRole('row'));
 
-  // A user.
-  await page.goto('/users');
-  await page.getByRole('button', { name: 'New user' }).click();
-  await page.getByLabel('Name', { exact: true }).fill(name);
-  await page.getByRole('button', { name: 'Create user' }).click();
-  await expect(page.getByRole('heading', { name, level: 1 })).toBeVisible();
-  await expect(page.getByText('the user has no working access key')).toBeVisible();
+for (const { locale, says } of LANGUAGES) {
+  test.describe(locale, () => {
+    test.use({ locale });
 
-  // A key, with lines to copy.
-  await page.getByRole('button', { name: 'Issue a key' }).click();
-  await page.getByLabel('Name', { exact: true }).fill('laptop');
-  await page.getByRole('button', { name: 'Issue key' }).click();
-  const lines = await shellLines(page);
-  const base_url = valueIn(lines, 'ANTHROPIC_BASE_URL');
-  expect(base_url).toContain('/ak/ak_');
-  await page.getByRole('button', { name: 'I have copied it' }).click();
-  await expect(page.getByText(base_url)).toHaveCount(0);
-  await expect(page.getByText(/In force on 1 of 1 proxy/)).toBeVisible();
-  const user_id = page.url().split('/').at(-1) ?? '';
+    test('from signing in to a revoked key', async ({ page }) => {
+      test.setTimeout(180_000);
+      const name = `Edsger ${Date.now()}`;
 
-  // Its first request appears on an open dashboard, without a reload.
-  await page.goto(`/dashboard?user_id=${user_id}&range=day`);
-  await expect(page.getByText('Nothing was used in this range').first()).toBeVisible();
-  expect((await ask(base_url)).status).toBe(200);
-  await expect(page.getByRole('region', { name: 'Newest requests' }).getByRole('row')).toHaveCount(
-    2,
-  );
+      const copyShellLines = async () => {
+        const copy = says.issued.copyOf(says.issued.shellText);
+        await page.getByRole('button', { name: copy }).click();
+        await expect(page.getByText(says.actions.copied, { exact: true })).toBeVisible();
+        return page.evaluate(() => navigator.clipboard.readText());
+      };
+      const choose = async (row: ReturnType<typeof keyRow>, action: string) => {
+        await row.getByRole('button', { name: like(says.keys.actionsOf(ANY)) }).click();
+        await page.getByRole('menuitem', { name: action }).click();
+      };
+      const setBudget = async (open: string, usd: string) => {
+        await page.getByRole('button', { name: open }).click();
+        await page.getByLabel(says.budget.amount).fill(usd);
+        await page.getByRole('button', { name: says.actions.save, exact: true }).click();
+        await expect(page.getByText(says.budget.saved)).toBeVisible();
+      };
 
-  // A credential, Bedrock only, and a budget that is soon used up.
-  await page.goto(`/users/${user_id}`);
-  await keyRow(page, 'laptop')
-    .getByRole('button', { name: /Actions/ })
-    .click();
-  await page.getByRole('menuitem', { name: 'Bedrock credential…' }).click();
-  await page.getByLabel('Bedrock API key').fill('bedrock-api-key-of-the-simulator');
-  await page.getByRole('button', { name: 'Register', exact: true }).click();
-  await expect(page.getByText('The credential is registered.')).toBeVisible();
-  await page.getByRole('radio', { name: /Bedrock only/ }).click();
-  await expect(page.getByRole('radio', { name: /Bedrock only/ })).toBeChecked();
-  await page.getByRole('button', { name: 'Set a budget' }).click();
-  await page.getByLabel('US dollars per calendar month').fill('0.01');
-  await page.getByRole('button', { name: 'Save' }).click();
-  await expect(page.getByText('The budget is changed.')).toBeVisible();
-  await expect
-    .poll(async () => (await ask(base_url)).text, { timeout: 60_000, intervals: [300] })
-    .toContain('billing_error');
-  await expect(page.getByText(/^Used up\. Bedrock is refused/)).toBeVisible();
-  await expect(page.getByText(/100% reached/)).toBeVisible();
+      // Signing in leads to the page that was asked for.
+      await page.goto('/users');
+      await page.getByLabel(says.session.username).fill(USERNAME);
+      await page.getByLabel(says.session.password).fill(password());
+      await page.getByRole('button', { name: says.session.submit }).click();
 
-  // A larger budget lifts it.
-  await page.getByRole('button', { name: 'Change budget' }).click();
-  await page.getByLabel('US dollars per calendar month').fill('50');
-  await page.getByRole('button', { name: 'Save' }).click();
-  await expect.poll(async () => (await ask(base_url)).status).toBe(200);
+      // A user.
+      await page.getByRole('button', { name: says.users.create }).click();
+      await page.getByLabel(says.users.name, { exact: true }).fill(name);
+      await page.getByRole('button', { name: says.users.createSubmit }).click();
+      await expect(page.getByRole('heading', { name, level: 1 })).toBeVisible();
+      await expect(page.getByText(says.routing.noKeys)).toBeVisible();
 
-  // Rotated, both keys work, while the time runs down.
-  await keyRow(page, 'laptop')
-    .getByRole('button', { name: /Actions/ })
-    .click();
-  await page.getByRole('menuitem', { name: 'Rotate…' }).click();
-  await page.getByRole('button', { name: 'Rotate key' }).click();
-  const rotated = await shellLines(page);
-  expect(rotated).toContain('ANTHROPIC_AUTH_TOKEN');
-  const new_url = valueIn(rotated, 'ANTHROPIC_BASE_URL');
-  await page.getByRole('button', { name: 'I have copied it' }).click();
-  await expect(page.getByText(/works for 4:\d\d/)).toBeVisible();
-  await expect.poll(async () => (await ask(new_url)).status).toBe(200);
-  expect((await ask(base_url)).status).toBe(200);
+      // A key, with lines to copy.
+      await page.getByRole('button', { name: says.keys.issue }).click();
+      const form = page.getByRole('dialog');
+      await form.getByLabel(says.keys.name, { exact: true }).fill('laptop');
+      await form.getByRole('button', { name: says.keys.issueSubmit, exact: true }).click();
+      const lines = await copyShellLines();
+      const base_url = valueIn(lines, 'ANTHROPIC_BASE_URL');
+      expect(base_url).toContain('/ak/ak_');
+      await page.getByRole('button', { name: says.issued.done }).click();
+      await expect(page.getByText(base_url)).toHaveCount(0);
+      await expect(page.getByText(says.rollout.done(1))).toBeVisible();
+      const user_id = page.url().split('/').at(-1) ?? '';
 
-  await expect(keyRow(page, 'Active').filter({ hasText: 'laptop' })).toContainText(/ago|now/);
+      // Its first request appears on an open dashboard, without a reload.
+      await page.goto(`/dashboard?user_id=${user_id}&range=day`);
+      await expect(page.getByText(says.dashboard.empty).first()).toBeVisible();
+      expect((await ask(base_url)).status).toBe(200);
+      const requests = page.getByRole('region', { name: says.requests.title });
+      await expect(requests.getByRole('row')).toHaveCount(2);
+      await expect(page.locator('.recharts-bar-rectangle rect').first()).toBeVisible();
 
-  // Revoked, it is refused, and the proxies have confirmed it.
-  await keyRow(page, 'Active')
-    .filter({ hasText: 'laptop' })
-    .getByRole('button', { name: /Actions/ })
-    .click();
-  await page.getByRole('menuitem', { name: 'Revoke…' }).click();
-  await expect(page.getByText(/It was last used/)).toBeVisible();
-  await page.getByRole('button', { name: 'Revoke key' }).click();
-  await expect(page.getByText(/In force on 1 of 1 proxy/)).toBeVisible();
-  expect((await ask(new_url)).status).toBe(401);
+      // A credential, Bedrock only, and a budget that is soon used up.
+      await page.goto(`/users/${user_id}`);
+      await choose(keyRow(page, 'laptop'), says.credential.manage);
+      await page
+        .getByLabel(says.credential.apiKey, { exact: true })
+        .fill('bedrock-api-key-of-the-simulator');
+      await page.getByRole('button', { name: says.credential.register, exact: true }).click();
+      await expect(page.getByText(says.credential.saved)).toBeVisible();
+      const bedrockOnly = page.getByRole('radio', {
+        name: like(says.routing.strategy.bedrock_only),
+      });
+      await bedrockOnly.click();
+      await expect(bedrockOnly).toBeChecked();
+      await setBudget(says.budget.set, '0.01');
+      await expect
+        .poll(async () => (await ask(base_url)).text, { timeout: 60_000, intervals: [300] })
+        .toContain('billing_error');
+      await expect(page.getByText(like(says.budget.forecast.exhausted(ANY)))).toBeVisible();
+      await expect(page.getByText(like(says.budget.thresholdCrossed(100, ANY)))).toBeVisible();
 
-  // All of it is in the audit log.
-  await page.goto(`/audit?user_id=${user_id}`);
-  for (const action of [
-    'User created',
-    'Key issued',
-    'Budget changed',
-    'Key rotated',
-    'Key revoked',
-  ]) {
-    await expect(page.getByText(action).first()).toBeVisible();
-  }
-});
+      // A larger budget lifts it.
+      await setBudget(says.budget.edit, '50');
+      await expect.poll(async () => (await ask(base_url)).status).toBe(200);
+
+      // Rotated, both keys work, while the time runs down.
+      await choose(keyRow(page, 'laptop'), says.keys.rotate);
+      await page.getByRole('button', { name: says.keys.rotateSubmit, exact: true }).click();
+      const rotated = await copyShellLines();
+      expect(rotated).toContain('ANTHROPIC_AUTH_TOKEN');
+      const new_url = valueIn(rotated, 'ANTHROPIC_BASE_URL');
+      await page.getByRole('button', { name: says.issued.done }).click();
+      await expect(page.getByText(like(says.keys.graceLeft(`4:${ANY}`)))).toBeVisible();
+      await expect.poll(async () => (await ask(new_url)).status).toBe(200);
+      expect((await ask(base_url)).status).toBe(200);
+
+      // Revoked, it is refused, and the proxies have confirmed it.
+      const active = keyRow(page, 'laptop', says.keys.statuses.active);
+      await expect(active).toContainText(/ago|now|전|지금/);
+      await choose(active, says.keys.revoke);
+      await expect(page.getByText(like(says.keys.revokeLastUsed(ANY)))).toBeVisible();
+      await page.getByRole('button', { name: says.keys.revokeSubmit, exact: true }).click();
+      // From now on the confirmation is of this change, and of none before.
+      await expect(page.getByText(like(says.keys.revoked(ANY)))).toBeVisible();
+      await expect(page.getByText(says.rollout.done(1))).toBeVisible();
+      expect((await ask(new_url)).status).toBe(401);
+
+      // All of it is in the audit log.
+      await page.goto(`/audit?user_id=${user_id}`);
+      const log = page.getByRole('table');
+      for (const action of [
+        'user.created',
+        'access_key.issued',
+        'bedrock_key.registered',
+        'user.routed',
+        'budget.changed',
+        'access_key.rotated',
+        'access_key.revoked',
+      ] as const) {
+        await expect(log.getByText(says.audit.actions[action]).first()).toBeVisible();
+      }
+    });
+  });
+}

@@ -1,12 +1,16 @@
 /** The real programs for the tests: Postgres, control, a proxy, and simulated upstreams. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 
-const STACK = new URL('../../target/debug/stack', import.meta.url).pathname;
+const REPOSITORY = resolve(import.meta.dirname, '../..');
+const PROGRAMS = resolve(REPOSITORY, process.env.CARGO_TARGET_DIR ?? 'target', 'debug');
+const STACK = join(PROGRAMS, 'stack');
+
+export const CONTROL = join(PROGRAMS, 'claude-code-control');
 const START_TIMEOUT_MS = 120_000;
 
 /** What `stack demo` listens on, each somewhere that is free. */
@@ -35,11 +39,19 @@ export default async function start() {
   process.env.CONSOLE_URL = `http://${addresses.PROXY_ADMIN_ADDR}`;
   process.env.CONSOLE_STATE = folder;
   return async () => {
-    const ended = new Promise((resolve) => stack.once('exit', resolve));
+    const ended = new Promise((stopped) => stack.once('exit', stopped));
     stack.kill('SIGTERM');
     await ended;
     rmSync(folder, { recursive: true, force: true });
   };
+}
+
+/** Of the Postgres of the system that was started here. */
+export function databaseUrl(): string {
+  const folder = join(process.env.CONSOLE_STATE ?? '', 'postgres');
+  const secret = readFileSync(join(folder, 'password'), 'utf8');
+  const port = readFileSync(join(folder, 'data/postmaster.pid'), 'utf8').split('\n')[3];
+  return `postgres://postgres:${secret}@127.0.0.1:${port}/claude_code_proxy`;
 }
 
 /** Says that all is up, too. */

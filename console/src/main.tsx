@@ -2,17 +2,24 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 
 import { Providers } from '@/app/providers';
+import { createQueryClient } from '@/app/query-client';
 import { Router } from '@/app/router';
+import { sessionQuery } from '@/features/session/api';
+import { settingsQuery } from '@/features/settings/api';
 import { speak } from '@/messages/messages';
 
 import './styles.css';
 
 const root = document.getElementById('root');
 if (root) {
+  const client = createQueryClient();
+  // On their way while the language is. What fails is asked for again, and says so then.
+  const session = client.fetchQuery(sessionQuery);
+  session.then((it) => it && client.prefetchQuery(settingsQuery)).catch(() => {});
   const spoken = await speak();
   createRoot(root).render(
     <StrictMode>
-      <Providers spoken={spoken}>
+      <Providers client={client} spoken={spoken}>
         <Router />
       </Providers>
     </StrictMode>,

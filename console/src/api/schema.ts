@@ -771,6 +771,13 @@ export interface components {
          * @enum {string}
          */
         AccessKeyStatus: "active" | "rotating" | "revoked";
+        AccessKeyTotals: components["schemas"]["Totals"] & {
+            /**
+             * Format: uuid
+             * @description Nil of requests without one.
+             */
+            access_key_id: string;
+        };
         /** @description A key, its credential for Bedrock, and whether the proxies use the plan for it. */
         AccessKeyWithCircuit: components["schemas"]["AccessKey"] & {
             bedrock_key?: components["schemas"]["BedrockKey"] | null;
@@ -1480,6 +1487,25 @@ export interface components {
             /** @description As the user is called now; null where there is no such user any more. */
             user_name?: string | null;
         };
+        /** @description What has one label, over time. */
+        Series: {
+            /** @description In order; without those in which nothing was used. */
+            buckets: components["schemas"]["SeriesBucket"][];
+            /** @description A provider, the id of a model or of an access key, as in the sums by them. */
+            label: string;
+        };
+        SeriesBucket: {
+            /** Format: date-time */
+            bucket_start: string;
+            estimated_cost_usd: components["schemas"]["Usd"];
+            /** Format: int64 */
+            requests: number;
+            /**
+             * Format: int64
+             * @description Input and output; without the cache's.
+             */
+            total_tokens: number;
+        };
         /** @description The requests of a session that are in the range. */
         Session: {
             /**
@@ -1538,6 +1564,11 @@ export interface components {
              */
             to: string;
         };
+        /**
+         * @description What a report is split by over time.
+         * @enum {string}
+         */
+        StackBy: "provider" | "model" | "access_key";
         Summary: {
             /** @description Proxies that reported within 45 s. */
             connected: number;
@@ -1713,6 +1744,11 @@ export interface components {
             bucket_type: components["schemas"]["BucketType"];
             /** @description In order; without those in which nothing was used. */
             buckets: components["schemas"]["Bucket"][];
+            /**
+             * @description The hundred access keys that cost the most, of the user who is asked for or if
+             *     stacked by access key; otherwise none.
+             */
+            by_access_key: components["schemas"]["AccessKeyTotals"][];
             /** @description The hundred models that cost the most, then those with the most requests. */
             by_model: components["schemas"]["ModelTotals"][];
             by_outcome: components["schemas"]["OutcomeRequests"][];
@@ -1738,6 +1774,9 @@ export interface components {
             from: string;
             /** @description What the tokens that the plan has answered had cost on Bedrock. */
             plan_cost_on_bedrock_usd: components["schemas"]["Usd"];
+            /** @description The same buckets by `stack_by`, for the seven that cost the most. */
+            series: components["schemas"]["Series"][];
+            stack_by?: components["schemas"]["StackBy"] | null;
             /** @description In which days, weeks and months begin; PROXY_TIMEZONE. */
             timezone: string;
             /**
@@ -1872,6 +1911,7 @@ export type AccessKey = components['schemas']['AccessKey'];
 export type AccessKeyCircuit = components['schemas']['AccessKeyCircuit'];
 export type AccessKeyList = components['schemas']['AccessKeyList'];
 export type AccessKeyStatus = components['schemas']['AccessKeyStatus'];
+export type AccessKeyTotals = components['schemas']['AccessKeyTotals'];
 export type AccessKeyWithCircuit = components['schemas']['AccessKeyWithCircuit'];
 export type AlertPage = components['schemas']['AlertPage'];
 export type AuditAction = components['schemas']['AuditAction'];
@@ -1933,8 +1973,11 @@ export type RotateAccessKey = components['schemas']['RotateAccessKey'];
 export type Route = components['schemas']['Route'];
 export type RoutingStrategy = components['schemas']['RoutingStrategy'];
 export type Row = components['schemas']['Row'];
+export type Series = components['schemas']['Series'];
+export type SeriesBucket = components['schemas']['SeriesBucket'];
 export type Session = components['schemas']['Session'];
 export type SessionList = components['schemas']['SessionList'];
+export type StackBy = components['schemas']['StackBy'];
 export type Summary = components['schemas']['Summary'];
 export type TopUser = components['schemas']['TopUser'];
 export type TopUserBucket = components['schemas']['TopUserBucket'];
@@ -3858,6 +3901,8 @@ export interface operations {
                  *     with any.
                  */
                 bucket_type?: "minute" | "hour" | "day" | "week" | "month";
+                /** @description What `series` are by; none when not given. */
+                stack_by?: "provider" | "model" | "access_key";
             };
             header?: never;
             path?: never;

@@ -1,19 +1,18 @@
-import { QueryClientProvider } from '@tanstack/react-query';
-import { Suspense, useState, type ComponentProps, type ReactNode } from 'react';
+import { QueryClientProvider, type QueryClient } from '@tanstack/react-query';
+import { Suspense, type ComponentProps, type ReactNode } from 'react';
 
 import { NoticesProvider } from '@/components/ui/notices';
 import { MessagesProvider } from '@/messages/messages';
 
 import { Boundary } from './dead-ends';
-import { createQueryClient } from './query-client';
 
 interface ProvidersProps {
+  client: QueryClient;
   spoken: ComponentProps<typeof MessagesProvider>['spoken'];
   children: ReactNode;
 }
 
-export function Providers({ spoken, children }: ProvidersProps) {
-  const [client] = useState(createQueryClient);
+export function Providers({ client, spoken, children }: ProvidersProps) {
   return (
     <MessagesProvider spoken={spoken}>
       <QueryClientProvider client={client}>

@@ -1,22 +1,31 @@
 import { lazy, type ComponentType } from 'react';
-import { BrowserRouter, Navigate, Route, Routes } from 'react-router';
+import { BrowserRouter, matchPath, Navigate, Route, Routes } from 'react-router';
 
 import { NotFound } from './dead-ends';
 import { Shell } from './shell';
 import { SignedIn } from './signed-in';
 
-/** A page that is loaded when it is gone to. */
-const page = <Name extends string>(name: Name, load: () => Promise<Record<Name, ComponentType>>) =>
-  lazy(async () => ({ default: (await load())[name] }));
+/** A page that is loaded when it is gone to; the one at hand at once, beside its data. */
+const page = <Name extends string>(
+  name: Name,
+  path: string,
+  load: () => Promise<Record<Name, ComponentType>>,
+) => {
+  const isAtHand = matchPath(path, location.pathname === '/' ? '/dashboard' : location.pathname);
+  const loading = isAtHand ? load() : null;
+  // Who needs it says what went wrong.
+  loading?.catch(() => {});
+  return lazy(async () => ({ default: (await (loading ?? load()))[name] }));
+};
 
-const Login = page('LoginRoute', () => import('./routes/login'));
-const Dashboard = page('DashboardRoute', () => import('./routes/dashboard'));
-const Users = page('UsersRoute', () => import('./routes/users'));
-const User = page('UserRoute', () => import('./routes/user'));
-const Models = page('ModelsRoute', () => import('./routes/models'));
-const Pricing = page('PricingRoute', () => import('./routes/pricing'));
-const Proxies = page('ProxiesRoute', () => import('./routes/proxies'));
-const Audit = page('AuditRoute', () => import('./routes/audit'));
+const Login = page('LoginRoute', '/login', () => import('./routes/login'));
+const Dashboard = page('DashboardRoute', '/dashboard', () => import('./routes/dashboard'));
+const Users = page('UsersRoute', '/users', () => import('./routes/users'));
+const User = page('UserRoute', '/users/:userId', () => import('./routes/user'));
+const Models = page('ModelsRoute', '/models', () => import('./routes/models'));
+const Pricing = page('PricingRoute', '/pricing', () => import('./routes/pricing'));
+const Proxies = page('ProxiesRoute', '/proxies', () => import('./routes/proxies'));
+const Audit = page('AuditRoute', '/audit', () => import('./routes/audit'));
 
 export function Router() {
   return (

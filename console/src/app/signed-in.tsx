@@ -14,7 +14,7 @@ export function SignedIn() {
   const { pathname, search } = useLocation();
   const { language } = useLanguage();
   const session = useQuery(sessionQuery);
-  const settings = useQuery({ ...settingsQuery, enabled: session.data !== null });
+  const settings = useQuery({ ...settingsQuery, enabled: Boolean(session.data) });
   const timezone = settings.data?.timezone;
   const formats = useMemo(() => timezone && formatsIn(language, timezone), [language, timezone]);
 

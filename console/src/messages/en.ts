@@ -183,7 +183,10 @@ export const en = {
     cacheNote: (tokens: string) => `${tokens} tokens read from the cache`,
     saved: 'Saved by the plan',
     savedNote: 'what its answers would have cost on Bedrock',
-    unpriced: (requests: string) => `${requests} requests had no price and are in no cost.`,
+    unpriced: (requests: string) =>
+      requests === '1'
+        ? '1 request had no price and is in no cost.'
+        : `${requests} requests had no price and are in no cost.`,
     unpricedLink: 'See which models',
   },
 
@@ -253,7 +256,7 @@ export const en = {
 
   users: {
     title: 'Users',
-    count: (count: string) => `${count} users`,
+    count: (count: string) => `${count} ${count === '1' ? 'user' : 'users'}`,
     search: 'Search name or description',
     status: 'Status',
     allStatuses: 'All',
@@ -500,6 +503,7 @@ export const en = {
   userUsage: {
     title: 'Usage',
     byKey: 'By access key',
+    otherKey: 'Deleted key',
     openDashboard: 'Open in the dashboard',
   },
 
@@ -627,7 +631,7 @@ export const en = {
   rollout: {
     label: 'Changes on their way',
     waiting: (inForce: number, connected: number) =>
-      `In force on ${inForce} of ${connected} proxies…`,
+      `In force on ${inForce} of ${connected} ${some(connected, 'proxy', 'proxies')}…`,
     done: (connected: number) =>
       `In force on ${connected} of ${connected} ${some(connected, 'proxy', 'proxies')}.`,
     noProxies: 'No proxy is connected; it is in force once one is.',

@@ -468,6 +468,7 @@ export const ko: Messages = {
   userUsage: {
     title: '사용량',
     byKey: '액세스 키별',
+    otherKey: '삭제된 키',
     openDashboard: '대시보드에서 열기',
   },
 

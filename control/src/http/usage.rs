@@ -11,13 +11,14 @@ use chrono::{DateTime, Utc};
 use proto::sync::Outcome;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use self::range::{check_buckets, usage_query};
 use super::{State, error::Error, query::Query};
 use crate::{
     money::Usd,
     store::{
-        reports::{self, BucketType, Sums},
+        reports::{self, BucketType, MAX_SERIES, StackBy, Sums},
         usage::Filter,
     },
 };
@@ -28,6 +29,9 @@ usage_query! {
         /// with any.
         #[param(inline)]
         bucket_type: Option<BucketType>,
+        /// What `series` are by; none when not given.
+        #[param(inline)]
+        stack_by: Option<StackBy>,
     }
 }
 
@@ -41,6 +45,8 @@ struct UsageReport {
     /// In which days, weeks and months begin; PROXY_TIMEZONE.
     timezone: String,
     bucket_type: BucketType,
+    /// What `series` are by.
+    stack_by: Option<StackBy>,
     #[serde(flatten)]
     overall: Overall,
     /// The same sums, named like those of each label.
@@ -58,9 +64,14 @@ struct UsageReport {
     /// The hundred models that cost the most, then those with the most requests.
     by_model: Vec<ModelTotals>,
     by_provider: Vec<ProviderTotals>,
+    /// The hundred access keys that cost the most, of the user who is asked for or if
+    /// stacked by access key; otherwise none.
+    by_access_key: Vec<AccessKeyTotals>,
     by_outcome: Vec<OutcomeRequests>,
     /// In order; without those in which nothing was used.
     buckets: Vec<Bucket>,
+    /// The same buckets by `stack_by`, for the seven that cost the most.
+    series: Vec<Series>,
 }
 
 /// All requests of the range.
@@ -128,6 +139,24 @@ struct Bucket {
     totals: Totals,
 }
 
+/// What has one label, over time.
+#[derive(Debug, Serialize, ToSchema)]
+struct Series {
+    /// A provider, the id of a model or of an access key, as in the sums by them.
+    label: String,
+    /// In order; without those in which nothing was used.
+    buckets: Vec<SeriesBucket>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct SeriesBucket {
+    bucket_start: DateTime<Utc>,
+    requests: i64,
+    /// Input and output; without the cache's.
+    total_tokens: i64,
+    estimated_cost_usd: Usd,
+}
+
 /// What a model has cost.
 #[derive(Debug, Serialize, ToSchema)]
 struct ModelCost {
@@ -156,6 +185,14 @@ struct ProviderTotals {
     totals: Totals,
 }
 
+#[derive(Debug, Serialize, ToSchema)]
+struct AccessKeyTotals {
+    /// Nil of requests without one.
+    access_key_id: Uuid,
+    #[serde(flatten)]
+    totals: Totals,
+}
+
 /// How many requests have ended so.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 struct OutcomeRequests {
@@ -177,19 +214,28 @@ pub(super) async fn read(
 ) -> Result<HttpResponse, Error> {
     let filter = query.filter(state.timezone)?;
     let bucket_type = query.bucket_type.unwrap_or(BucketType::Hour);
-    check_buckets(bucket_type, (filter.from_inclusive, filter.to_exclusive), 1)?;
+    let series = query.stack_by.map_or(1, |_| MAX_SERIES);
+    let range = (filter.from_inclusive, filter.to_exclusive);
+    check_buckets(bucket_type, range, series)?;
     let mut connection = state.store.connection().await?;
-    let report = reports::report(&mut connection, &filter, bucket_type).await?;
-    Ok(HttpResponse::Ok().json(UsageReport::new(&filter, bucket_type, report)))
+    let report = reports::report(&mut connection, &filter, bucket_type, query.stack_by).await?;
+    let shown = UsageReport::new(&filter, bucket_type, query.stack_by, report);
+    Ok(HttpResponse::Ok().json(shown))
 }
 
 impl UsageReport {
-    fn new(filter: &Filter, bucket_type: BucketType, report: reports::Report) -> Self {
+    fn new(
+        filter: &Filter,
+        bucket_type: BucketType,
+        stack_by: Option<StackBy>,
+        report: reports::Report,
+    ) -> Self {
         let mut shown = Self {
             from: filter.from_inclusive,
             to: filter.to_exclusive,
             timezone: report.timezone,
             bucket_type,
+            stack_by,
             overall: Overall::default(),
             totals: Totals::default(),
             fallback_rate: None,
@@ -198,8 +244,10 @@ impl UsageReport {
             cost_breakdown: Vec::new(),
             by_model: Vec::new(),
             by_provider: Vec::new(),
+            by_access_key: Vec::new(),
             by_outcome: Vec::new(),
             buckets: Vec::new(),
+            series: Vec::new(),
         };
         for sums in report.sums {
             shown.add(sums);
@@ -213,8 +261,16 @@ impl UsageReport {
     fn add(&mut self, sums: Sums) {
         let totals = Totals::from(&sums);
         if let Some(bucket_start) = sums.bucket_start {
-            self.buckets.push(Bucket {
-                bucket_start,
+            match label(&sums) {
+                Some(label) => self.add_to_series(label, bucket_start, &totals),
+                None => self.buckets.push(Bucket {
+                    bucket_start,
+                    totals,
+                }),
+            }
+        } else if let Some(access_key_id) = sums.access_key_id {
+            self.by_access_key.push(AccessKeyTotals {
+                access_key_id,
                 totals,
             });
         } else if let Some(provider) = sums.provider {
@@ -241,6 +297,30 @@ impl UsageReport {
             self.totals = totals;
         }
     }
+
+    /// What has the same label comes one after the other.
+    fn add_to_series(&mut self, label: String, bucket_start: DateTime<Utc>, totals: &Totals) {
+        let bucket = SeriesBucket {
+            bucket_start,
+            requests: totals.requests,
+            total_tokens: totals.total_tokens,
+            estimated_cost_usd: totals.estimated_cost_usd,
+        };
+        match self.series.last_mut().filter(|last| last.label == label) {
+            Some(last) => last.buckets.push(bucket),
+            None => self.series.push(Series {
+                label,
+                buckets: vec![bucket],
+            }),
+        }
+    }
+}
+
+/// What a part of a bucket is called; none of all of it.
+fn label(sums: &Sums) -> Option<String> {
+    let of_key = || sums.access_key_id.map(|id| id.to_string());
+    let of_model = || sums.model_id.clone();
+    sums.provider.clone().or_else(of_model).or_else(of_key)
 }
 
 impl From<&Sums> for Totals {

@@ -39,8 +39,30 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What a report is split by over time.
+    pub enum StackBy {
+        Provider = "provider",
+        Model = "model",
+        AccessKey = "access_key",
+    }
+}
+
+impl StackBy {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Model => "model_id",
+            Self::AccessKey => "access_key_id",
+        }
+    }
+}
+
 /// Clients choose the names of models; a list of them must end somewhere.
-const MAX_MODELS: i64 = 100;
+const MAX_LABELS: i64 = 100;
+
+/// More cannot be told apart in a chart.
+pub const MAX_SERIES: i64 = 7;
 
 /// What is counted, as the columns of kept sums; of a request beside it.
 const COUNTED: [(&str, &str); 20] = [
@@ -80,8 +102,8 @@ const OF_USERS: [(&str, &str); 4] = [
     ("estimated_cost_usd", "estimated_cost_usd"),
 ];
 
-/// Sums over requests that have something in common: the label that is present.
-/// All requests of the range have none.
+/// Sums over requests that have something in common: the bucket and the label that
+/// are present. All requests of the range have none.
 #[derive(Debug, Clone, Default, QueryableByName)]
 pub struct Sums {
     #[diesel(sql_type = Nullable<Timestamptz>)]
@@ -90,6 +112,9 @@ pub struct Sums {
     pub provider: Option<String>,
     #[diesel(sql_type = Nullable<Text>)]
     pub model_id: Option<String>,
+    /// Nil of requests without one.
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub access_key_id: Option<Uuid>,
     #[diesel(sql_type = BigInt)]
     pub requests: i64,
     #[diesel(sql_type = BigInt)]
@@ -136,8 +161,9 @@ pub struct Sums {
 #[derive(Debug, Clone)]
 pub struct Report {
     pub timezone: String,
-    /// Of all requests, of each bucket, each provider, and of the models that
-    /// cost the most; buckets in order, the others by what they cost.
+    /// Of each bucket and of what it is split into; of all requests, of each provider,
+    /// and of the models and access keys that cost the most. Buckets are in order, and
+    /// so are labels, by what they cost.
     pub sums: Vec<Sums>,
 }
 
@@ -151,9 +177,10 @@ enum Kept {
 }
 
 impl Kept {
-    /// The fewest that know who is asked for.
-    fn fewest(filter: &Filter) -> Self {
-        if filter.user_id.is_none() && filter.access_key_id.is_none() {
+    /// The fewest that know what is asked for.
+    fn fewest(filter: &Filter, stack_by: Option<StackBy>) -> Self {
+        let is_everybody = filter.user_id.is_none() && filter.access_key_id.is_none();
+        if is_everybody && stack_by != Some(StackBy::AccessKey) {
             Self::InTotal
         } else {
             Self::ByAccessKey
@@ -167,10 +194,14 @@ impl Kept {
         }
     }
 
-    fn user_id(self) -> &'static str {
+    /// Whose sums they are.
+    fn owner(self) -> &'static str {
         match self {
-            Self::InTotal => "null::uuid",
-            Self::ByAccessKey => "user_id",
+            Self::InTotal => "null::uuid as user_id, null::uuid as access_key_id",
+            Self::ByAccessKey => {
+                "user_id, coalesce(access_key_id, '00000000-0000-0000-0000-000000000000')
+                    as access_key_id"
+            }
         }
     }
 
@@ -213,48 +244,16 @@ pub struct UserBucket {
     pub estimated_cost_usd: Usd,
 }
 
-/// Sums of a range, by bucket, provider and model.
+/// Sums of a range, by bucket and by label; of each bucket by label as well, if it is
+/// to be split.
 pub async fn report(
     connection: &mut AsyncPgConnection,
     filter: &Filter,
     bucket_type: BucketType,
+    stack_by: Option<StackBy>,
 ) -> Result<Report> {
-    let kept = Kept::fewest(filter);
-    // What all, each provider and each model have is summed up from what each of them
-    // both have, of which there is little.
-    let statement = format!(
-        "with usage as (
-            select usage_bucket($12, at, $13) as bucket, slice.* from ({slices}) as slice
-        ), sums as (
-            select bucket, provider, model_id, {sums}
-            from usage
-            group by grouping sets ((bucket), (provider, model_id))
-        )
-        select 0 as place, bucket as bucket_start, null as provider, null as model_id, {columns}
-        from sums
-        where bucket is not null
-    union all
-        select * from (
-            select
-                row_number() over (
-                    partition by grouping(provider, model_id)
-                    order by coalesce(sum(estimated_cost_usd), 0) desc, sum(requests) desc,
-                        provider, model_id
-                ) as place,
-                null::timestamptz,
-                provider,
-                model_id,
-                {sums}
-            from sums
-            where bucket is null
-            group by grouping sets ((), (provider), (model_id))
-        ) as label
-        where model_id is null or place <= {MAX_MODELS}
-        order by bucket_start, place",
-        sums = sums(),
-        columns = COUNTED.map(|(name, _)| name).join(", "),
-        slices = slices(kept, &COUNTED),
-    );
+    let kept = Kept::fewest(filter, stack_by);
+    let statement = report_statement(kept, stack_by);
     // Aggregates and rows must be of the same moment.
     let mut transaction = connection.build_transaction().repeatable_read().read_only();
     transaction
@@ -265,6 +264,62 @@ pub async fn report(
             Ok(Report { timezone, sums })
         })
         .await
+}
+
+/// It takes the parameters of [`over`].
+fn report_statement(kept: Kept, stack_by: Option<StackBy>) -> String {
+    let (key, of_keys) = match kept {
+        Kept::InTotal => ("null::uuid", ""),
+        Kept::ByAccessKey => ("access_key_id", ", (access_key_id)"),
+    };
+    let (split, place, ranked) = match stack_by.map(StackBy::column) {
+        None => (String::new(), "0", String::new()),
+        Some(label) => (
+            format!("(bucket, {label}), "),
+            "coalesce(place, 0)",
+            format!(
+                "left join (select place, {label} as label from labels) as ranked on label = {label}"
+            ),
+        ),
+    };
+    // What all, each provider, model and access key have is summed up from what they
+    // have in common, of which there is little.
+    format!(
+        "with usage as (
+            select usage_bucket($12, at, $13) as bucket, slice.* from ({slices}) as slice
+        ), sums as (
+            select bucket, provider, model_id, access_key_id, {sums}
+            from usage
+            group by grouping sets ((bucket), {split}(provider, model_id, access_key_id))
+        ), labels as (
+            select
+                row_number() over (
+                    partition by provider is null, model_id is null, {key} is null
+                    order by coalesce(sum(estimated_cost_usd), 0) desc, sum(requests) desc,
+                        provider, model_id, {key}
+                ) as place,
+                provider, model_id, {key} as access_key_id, {sums}
+            from sums
+            where bucket is null
+            group by grouping sets ((), (provider), (model_id){of_keys})
+        )
+        select * from (
+            select
+                {place} as place, bucket as bucket_start, provider, model_id, access_key_id,
+                {columns}
+            from sums {ranked}
+            where bucket is not null
+        ) as bucket
+        where place <= {MAX_SERIES}
+    union all
+        select place, null, provider, model_id, access_key_id, {columns}
+        from labels
+        where place <= {MAX_LABELS}
+        order by place, bucket_start",
+        sums = sums(),
+        columns = COUNTED.map(|(name, _)| name).join(", "),
+        slices = slices(kept, &COUNTED),
+    )
 }
 
 /// The users with the most in a range, in order. Deleted users are left out.
@@ -459,7 +514,7 @@ async fn parts(
 }
 
 /// What was counted of these in the parts of a range: by the begin of a bucket (`at`),
-/// user, provider and model, each in any number of rows.
+/// user, access key, provider and model, each in any number of rows.
 ///
 /// It takes the parameters of [`over`].
 fn slices(kept: Kept, counted: &[(&str, &str)]) -> String {
@@ -471,7 +526,7 @@ fn slices(kept: Kept, counted: &[(&str, &str)]) -> String {
         let _ = write!(of_rows, ", sum({value})::{} as {name}", kind(name));
     }
     format!(
-        "select bucket_start as at, {user_id} as user_id, provider, model_id {columns}
+        "select bucket_start as at, {owner}, provider, model_id {columns}
         from {table}
         where (
                 bucket_type = $7 and bucket_start >= $8 and bucket_start < $9
@@ -483,13 +538,13 @@ fn slices(kept: Kept, counted: &[(&str, &str)]) -> String {
             and ($6 is null or provider = $6)
     union all
         select
-            usage_bucket($12, started_at, $13), user_id, coalesce(provider, 'none'),
+            usage_bucket($12, started_at, $13), {owner}, coalesce(provider, 'none'),
             pricing_model_id {of_rows}
         from token_usage
         where {matches}
             and (started_at < $8 or started_at >= $11)
-        group by 1, 2, 3, 4",
-        user_id = kept.user_id(),
+        group by 1, 2, 3, 4, 5",
+        owner = kept.owner(),
         table = kept.table(),
         whose = kept.matches(),
         matches = Filter::matches("token_usage"),

@@ -252,29 +252,34 @@ struct Id {
     id: Uuid,
 }
 
-/// Sums up everybody's month at once, which takes a fraction of one by one.
+/// What budgets have of this month is there already; otherwise everybody's month is
+/// summed up at once, which takes a fraction of one by one.
 async fn ids_by_usage(
     connection: &mut AsyncPgConnection,
     all: &[Uuid],
     (sort, order): (UserSort, Order),
     (offset, limit): (i64, i64),
 ) -> Result<Vec<Uuid>> {
-    let value = match sort {
-        UserSort::UsagePercentage => "coalesce(spent, 0) / monthly_budget_usd",
-        _ => "coalesce(spent, 0)",
+    let (value, spending) = match sort {
+        UserSort::UsagePercentage => (
+            "coalesce(spent, 0) / monthly_budget_usd",
+            "select user_id as id, spent_usd as spent from budgets where period_end > now()",
+        ),
+        _ => (
+            "coalesce(spent, 0)",
+            "select user_id as id, sum(estimated_cost_usd) as spent
+            from usage_aggregates
+            where bucket_type = 'day' and provider = 'bedrock'
+              and bucket_start >= (select start from this_month())
+              and bucket_start < (select stop from this_month())
+            group by user_id",
+        ),
     };
     let order = order.name();
     let ids: Vec<Id> = diesel::sql_query(format!(
         "select id
         from unnest($1) as listed (id)
-        left join (
-            select user_id as id, sum(estimated_cost_usd) as spent
-            from usage_aggregates
-            where bucket_type = 'day' and provider = 'bedrock'
-              and bucket_start >= (select start from this_month())
-              and bucket_start < (select stop from this_month())
-            group by user_id
-        ) as spending using (id)
+        left join ({spending}) as spending using (id)
         left join (select user_id as id, monthly_budget_usd from budgets) as budget using (id)
         order by {value} {order} nulls last, id {order}
         offset $2 limit $3"

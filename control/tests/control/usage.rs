@@ -30,6 +30,8 @@ async fn no_usage_is_a_report_of_zeros() {
     assert_eq!(report.body["fallback_rate"], Value::Null);
     for list in [
         "buckets",
+        "series",
+        "by_access_key",
         "by_model",
         "by_provider",
         "by_outcome",
@@ -196,6 +198,23 @@ async fn of_many_models_the_most_used_are_listed_and_all_are_counted() {
     assert_eq!(models[1]["model_id"], "used-often");
     assert_eq!(models[1]["requests"], 3);
     assert_eq!(models[99]["model_id"], "rare-097");
+
+    // More than seven are no picture.
+    let report = app.get("/admin/usage?stack_by=model").await.body;
+    let series = report["series"].as_array().unwrap();
+    let labels: Vec<_> = series
+        .iter()
+        .map(|it| it["label"].as_str().unwrap())
+        .collect();
+    let [costly, often, rare @ ..] = labels.as_slice() else {
+        panic!("{labels:?}");
+    };
+    assert_eq!((*costly, *often), ("claude-sonnet-4-5", "used-often"));
+    assert_eq!(
+        rare,
+        ["rare-000", "rare-001", "rare-002", "rare-003", "rare-004"]
+    );
+    assert_eq!(series[1]["buckets"][0]["requests"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,6 +233,11 @@ async fn what_is_no_range_is_refused() {
         ("user_id=7", "invalid_query"),
         ("provider=azure", "invalid_query"),
         ("bucket_type=second", "invalid_query"),
+        ("stack_by=user", "invalid_query"),
+        (
+            "stack_by=model&from=2026-01-01T00:00:00Z&to=2026-02-28T00:00:00Z",
+            "too_many_buckets",
+        ),
         ("team_id=7", "invalid_query"),
         ("from=2020-01-01T00:00:00Z", "too_many_buckets"),
     ] {

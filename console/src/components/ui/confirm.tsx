@@ -1,11 +1,8 @@
 import { useState, type ReactNode } from 'react';
 
-import { useMessages } from '@/messages/messages';
-
-import { Button } from './button';
-import { Dialog, DialogActions } from './dialog';
+import { Dialog } from './dialog';
 import { Field, Input } from './field';
-import { ProblemNote } from './problem';
+import { FormActions } from './form-actions';
 
 interface ConfirmProps {
   title: string;
@@ -23,7 +20,6 @@ interface ConfirmProps {
 /** Asks before something is broken. */
 export function Confirm(props: ConfirmProps) {
   const { title, children, submit, pending, error, phrase, onConfirm, onClose } = props;
-  const { actions } = useMessages();
   const [typed, setTyped] = useState('');
   const ready = !phrase || typed.trim() === phrase.text;
   return (
@@ -46,13 +42,13 @@ export function Confirm(props: ConfirmProps) {
             </Field>
           </div>
         )}
-        <ProblemNote error={error} />
-        <DialogActions>
-          <Button onClick={onClose}>{actions.cancel}</Button>
-          <Button variant="danger" type="submit" disabled={pending || !ready}>
-            {submit}
-          </Button>
-        </DialogActions>
+        <FormActions
+          error={error}
+          submit={submit}
+          disabled={pending || !ready}
+          variant="danger"
+          onCancel={onClose}
+        />
       </form>
     </Dialog>
   );

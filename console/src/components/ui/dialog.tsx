@@ -15,6 +15,17 @@ function findOpener(): HTMLElement | null {
   return active instanceof HTMLElement ? active : null;
 }
 
+/** Where there is something to fill in, that is what somebody is about to do. */
+function focusFirstField(event: Event) {
+  if (!(event.target instanceof HTMLElement)) return;
+  const field = event.target.querySelector<HTMLElement>(
+    'input:not([type=radio]), select, textarea',
+  );
+  if (!field) return;
+  event.preventDefault();
+  field.focus();
+}
+
 interface DialogProps {
   title: string;
   text?: ReactNode;
@@ -47,6 +58,7 @@ export function Dialog({
       <Radix.Portal>
         <div data-covers className="fixed inset-0 z-40 bg-black/45" />
         <Radix.Content
+          onOpenAutoFocus={focusFirstField}
           onPointerDownOutside={stay}
           onEscapeKeyDown={stay}
           onCloseAutoFocus={(event) => {

@@ -7,7 +7,7 @@ import { Button } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
 import { Empty } from '@/components/ui/empty';
 import { Menu, MenuItem } from '@/components/ui/menu';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { ActionsCell, Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
@@ -184,7 +184,7 @@ function KeyRow({ user, accessKey, onAsk }: KeyRowProps) {
           state.never
         )}
       </Cell>
-      <Cell className="text-right">
+      <ActionsCell>
         {works && (
           <Menu label={says.actionsOf(keyName(accessKey))}>
             <MenuItem onSelect={() => onAsk('edit')}>
@@ -209,7 +209,7 @@ function KeyRow({ user, accessKey, onAsk }: KeyRowProps) {
             </MenuItem>
           </Menu>
         )}
-      </Cell>
+      </ActionsCell>
     </tr>
   );
 }

@@ -2,10 +2,9 @@ import { useState, type FormEvent } from 'react';
 
 import type { AccessKey } from '@/api/schema';
 import { RegionInput } from '@/components/region-input';
-import { Button } from '@/components/ui/button';
-import { Dialog, DialogActions } from '@/components/ui/dialog';
+import { Dialog } from '@/components/ui/dialog';
 import { Field, Input, Select } from '@/components/ui/field';
-import { ProblemNote } from '@/components/ui/problem';
+import { FormActions } from '@/components/ui/form-actions';
 import { written } from '@/components/ui/written';
 import { useSettings } from '@/features/settings/api';
 import { useFormats } from '@/formats/use-formats';
@@ -34,7 +33,7 @@ interface KeyFormProps {
 
 export function KeyForm(props: KeyFormProps) {
   const { title, text, settings, submit, pending, error, onSubmit, onClose } = props;
-  const { keys: says, actions } = useMessages();
+  const { keys: says } = useMessages();
   const { zone } = useFormats();
   const { bedrock_region } = useSettings();
   const before = settings?.expires_at ?? null;
@@ -82,13 +81,7 @@ export function KeyForm(props: KeyFormProps) {
             placeholder={bedrock_region}
           />
         </Field>
-        <ProblemNote error={error} />
-        <DialogActions>
-          <Button onClick={onClose}>{actions.cancel}</Button>
-          <Button type="submit" variant="primary" disabled={pending}>
-            {submit}
-          </Button>
-        </DialogActions>
+        <FormActions error={error} submit={submit} disabled={pending} onCancel={onClose} />
       </form>
     </Dialog>
   );

@@ -1,10 +1,9 @@
 import { useState } from 'react';
 
 import type { AccessKey, IssuedAccessKey } from '@/api/schema';
-import { Button } from '@/components/ui/button';
-import { Dialog, DialogActions } from '@/components/ui/dialog';
+import { Dialog } from '@/components/ui/dialog';
 import { Field, Select } from '@/components/ui/field';
-import { ProblemNote } from '@/components/ui/problem';
+import { FormActions } from '@/components/ui/form-actions';
 import { useSettings } from '@/features/settings/api';
 import { useMessages } from '@/messages/messages';
 
@@ -22,7 +21,7 @@ const HOUR = 60 * MINUTE;
 const GRACES = [0, 5 * MINUTE, HOUR, 24 * HOUR];
 
 export function RotateKey({ accessKey, onIssued, onClose }: RotateKeyProps) {
-  const { keys: says, actions } = useMessages();
+  const { keys: says } = useMessages();
   const { rotation_grace_seconds } = useSettings();
   const rotate = useRotateAccessKey(accessKey.id);
   const [grace, setGrace] = useState(rotation_grace_seconds);
@@ -49,13 +48,12 @@ export function RotateKey({ accessKey, onIssued, onClose }: RotateKeyProps) {
             ))}
           </Select>
         </Field>
-        <ProblemNote error={rotate.error} />
-        <DialogActions>
-          <Button onClick={onClose}>{actions.cancel}</Button>
-          <Button type="submit" variant="primary" disabled={rotate.isPending}>
-            {rotate.isPending ? says.rotating : says.rotateSubmit}
-          </Button>
-        </DialogActions>
+        <FormActions
+          error={rotate.error}
+          submit={rotate.isPending ? says.rotating : says.rotateSubmit}
+          disabled={rotate.isPending}
+          onCancel={onClose}
+        />
       </form>
     </Dialog>
   );

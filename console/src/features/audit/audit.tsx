@@ -6,6 +6,7 @@ import type { AuditEntry } from '@/api/schema';
 import { Button } from '@/components/ui/button';
 import { Empty } from '@/components/ui/empty';
 import { Field, Select } from '@/components/ui/field';
+import { Older } from '@/components/ui/older';
 import { Page } from '@/components/ui/page';
 import { Problem } from '@/components/ui/problem';
 import { SearchField } from '@/components/ui/search';
@@ -20,7 +21,7 @@ type Kind = AuditEntry['object_kind'];
 
 /** Who changed what, when, and from where. */
 export function Audit() {
-  const { audit: says, actions, pages, state } = useMessages();
+  const { audit: says, actions, state } = useMessages();
   const { zone } = useFormats();
   const [params, setParams] = useSearchParams();
   const search = params.get('search') ?? '';
@@ -64,17 +65,7 @@ export function Audit() {
     return (
       <>
         <Entries entries={entries} />
-        {query.hasNextPage && (
-          <div className="py-3 text-center">
-            <Button
-              size="small"
-              disabled={query.isFetchingNextPage}
-              onClick={() => void query.fetchNextPage()}
-            >
-              {pages.older}
-            </Button>
-          </div>
-        )}
+        <Older query={query} />
       </>
     );
   }

@@ -4,7 +4,7 @@ import { Link } from 'react-router';
 
 import type { AuditEntry } from '@/api/schema';
 import { Button } from '@/components/ui/button';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { ActionsCell, Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -45,7 +45,9 @@ function Entry({ entry }: { entry: AuditEntry }) {
   return (
     <>
       <tr>
-        <RowHead className="whitespace-nowrap tabular-nums">{formats.exactTime(entry.at)}</RowHead>
+        <RowHead className="tabular-nums max-md:min-w-32 md:whitespace-nowrap">
+          {formats.exactTime(entry.at)}
+        </RowHead>
         <Cell className="max-w-40 truncate">{entry.actor}</Cell>
         <Cell>
           <span className="whitespace-nowrap">{says.actions[entry.action]}</span>
@@ -63,7 +65,7 @@ function Entry({ entry }: { entry: AuditEntry }) {
           <span className="text-xs text-muted">{says.kinds[entry.object_kind]}</span>
         </Cell>
         <Cell className="whitespace-nowrap tabular-nums">{entry.address ?? state.none}</Cell>
-        <Cell className="text-right">
+        <ActionsCell>
           <Button
             variant="quiet"
             size="smallIcon"
@@ -74,7 +76,7 @@ function Entry({ entry }: { entry: AuditEntry }) {
           >
             <Arrow />
           </Button>
-        </Cell>
+        </ActionsCell>
       </tr>
       {isOpen && (
         <tr id={id} className="bg-sunken/50">

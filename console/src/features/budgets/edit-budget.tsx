@@ -1,11 +1,10 @@
 import { useState } from 'react';
 
 import type { User, UserBudget } from '@/api/schema';
-import { Button } from '@/components/ui/button';
-import { Dialog, DialogActions } from '@/components/ui/dialog';
+import { Dialog } from '@/components/ui/dialog';
 import { Checkbox, Field, Input } from '@/components/ui/field';
+import { FormActions } from '@/components/ui/form-actions';
 import { useNotify } from '@/components/ui/notices';
-import { ProblemNote } from '@/components/ui/problem';
 import { isAmount } from '@/formats/amount';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
@@ -68,13 +67,12 @@ export function EditBudget({ user, budget, onClose }: EditBudgetProps) {
             {says.belowSpent(formats.usd(spent))}
           </p>
         )}
-        <ProblemNote error={put.error} />
-        <DialogActions>
-          <Button onClick={onClose}>{actions.cancel}</Button>
-          <Button type="submit" variant="primary" disabled={put.isPending || !isValid}>
-            {put.isPending ? actions.saving : actions.save}
-          </Button>
-        </DialogActions>
+        <FormActions
+          error={put.error}
+          submit={put.isPending ? actions.saving : actions.save}
+          disabled={put.isPending || !isValid}
+          onCancel={onClose}
+        />
       </form>
     </Dialog>
   );

@@ -7,7 +7,7 @@ import { Confirm } from '@/components/ui/confirm';
 import { Empty } from '@/components/ui/empty';
 import { ListCard } from '@/components/ui/list-card';
 import { useNotify } from '@/components/ui/notices';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { ActionsCell, Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -64,8 +64,10 @@ export function Capabilities() {
         >
           {capabilities.map((it) => (
             <tr key={it.id}>
-              <RowHead className="font-mono text-xs break-all">{it.feature}</RowHead>
-              <Cell className="break-all">{it.model === ANY ? says.everyModel : it.model}</Cell>
+              <RowHead className="min-w-36 font-mono text-xs break-all">{it.feature}</RowHead>
+              <Cell className="min-w-28 break-words">
+                {it.model === ANY ? says.everyModel : it.model}
+              </Cell>
               <Cell className="whitespace-nowrap">
                 {it.region === ANY ? says.anywhere : it.region}
               </Cell>
@@ -76,7 +78,7 @@ export function Capabilities() {
               <Cell className="whitespace-nowrap">
                 {it.expires_at ? formats.dateTime(it.expires_at) : state.never}
               </Cell>
-              <Cell className="text-right">
+              <ActionsCell>
                 <Button
                   variant="quiet"
                   size="smallIcon"
@@ -86,7 +88,7 @@ export function Capabilities() {
                 >
                   <X />
                 </Button>
-              </Cell>
+              </ActionsCell>
             </tr>
           ))}
         </Table>

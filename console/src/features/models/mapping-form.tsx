@@ -1,11 +1,10 @@
 import type { FormEvent } from 'react';
 
 import type { BedrockApi, ModelMapping } from '@/api/schema';
-import { Button } from '@/components/ui/button';
-import { Dialog, DialogActions } from '@/components/ui/dialog';
+import { Dialog } from '@/components/ui/dialog';
 import { Checkbox, Field, Input, Select } from '@/components/ui/field';
+import { FormActions } from '@/components/ui/form-actions';
 import { useNotify } from '@/components/ui/notices';
-import { ProblemNote } from '@/components/ui/problem';
 import { written } from '@/components/ui/written';
 import { useMessages } from '@/messages/messages';
 
@@ -121,13 +120,12 @@ function MappingForm({ title, mapping, pending, error, onSubmit, onClose }: Mapp
           label={says.isActive}
           defaultChecked={mapping?.is_active ?? true}
         />
-        <ProblemNote error={error} />
-        <DialogActions>
-          <Button onClick={onClose}>{actions.cancel}</Button>
-          <Button type="submit" variant="primary" disabled={pending}>
-            {pending ? actions.saving : says.submit}
-          </Button>
-        </DialogActions>
+        <FormActions
+          error={error}
+          submit={pending ? actions.saving : says.submit}
+          disabled={pending}
+          onCancel={onClose}
+        />
       </form>
     </Dialog>
   );

@@ -10,7 +10,7 @@ import { Checkbox } from '@/components/ui/field';
 import { ListCard } from '@/components/ui/list-card';
 import { Menu, MenuItem } from '@/components/ui/menu';
 import { SearchField } from '@/components/ui/search';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { ActionsCell, Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -114,7 +114,7 @@ function MappingRow({ mapping, onAsk }: MappingRowProps) {
       </Cell>
       <Cell className="min-w-40">{mapping.description}</Cell>
       <Cell className="whitespace-nowrap">{formats.date(mapping.updated_at)}</Cell>
-      <Cell className="text-right">
+      <ActionsCell>
         <Menu label={says.actionsOf(mapping.claude_model)}>
           <MenuItem onSelect={() => onAsk('edit')}>
             <Pencil aria-hidden />
@@ -125,7 +125,7 @@ function MappingRow({ mapping, onAsk }: MappingRowProps) {
             {actions.delete}…
           </MenuItem>
         </Menu>
-      </Cell>
+      </ActionsCell>
     </tr>
   );
 }

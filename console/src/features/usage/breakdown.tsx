@@ -1,25 +1,26 @@
 import type { ReactNode } from 'react';
 
-import type { Totals } from '@/api/schema';
 import { BarList } from '@/components/chart/bar-list';
 import { ChartCard } from '@/components/chart/chart-card';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
-interface Part extends Totals {
+import type { Measured } from './measures';
+
+type Part = Measured & {
   key: string;
   label: string;
   name?: ReactNode;
-}
+};
 
 interface BreakdownProps {
   title: string;
-  /** What a part is called: a model, a key. */
+  /** What a part is called: a model, a key, a user. */
   heading: string;
   /** Of the downloaded file. */
   name: string;
   parts: Part[];
-  total: Totals;
+  total: Pick<Measured, 'estimated_cost_usd'>;
 }
 
 /** What a sum is made of, by cost. */

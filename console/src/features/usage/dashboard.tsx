@@ -10,16 +10,15 @@ import { Segmented } from '@/components/ui/segmented';
 import { Skeleton } from '@/components/ui/skeleton';
 import { useMessages } from '@/messages/messages';
 
-import { usageQuery, usageSeriesQuery, type SeriesBy } from './api';
-import { Breakdown } from './breakdown';
+import { usageQuery } from './api';
 import { Figures } from './figures';
 import type { Asked } from './filters';
 import { MEASURES } from './measures';
+import { ModelMix } from './model-mix';
 import { Outcomes } from './outcomes';
 import { OverTime } from './over-time';
 import { Requests } from './requests';
 import { TopUsers } from './top-users';
-import { useLabels } from './use-labels';
 
 /** A range in numbers, in charts, and request by request. */
 export function Dashboard({ asked }: { asked: Asked }) {
@@ -50,15 +49,13 @@ export function Dashboard({ asked }: { asked: Asked }) {
 
 function Charts({ asked, report }: { asked: Asked; report: UsageReport }) {
   const { chart } = useMessages();
-  const labels = useLabels();
-  const { by, isCumulative, chooseBy, chooseSums } = useStacking();
-  const series = useQuery(usageSeriesQuery(asked, report, by));
+  const { isCumulative, chooseBy, chooseSums } = useStacking();
   return (
     <>
       <div className="flex flex-wrap items-center justify-end gap-2">
         <Segmented
           label={chart.by}
-          value={by}
+          value={asked.stack_by}
           options={[
             { value: 'provider', label: chart.byProvider },
             { value: 'model', label: chart.byModel },
@@ -76,34 +73,11 @@ function Charts({ asked, report }: { asked: Asked; report: UsageReport }) {
         />
       </div>
       <div className="grid gap-4 xl:grid-cols-2 3xl:grid-cols-3">
-        {MEASURES.map((measure) =>
-          series.data ? (
-            <OverTime
-              key={measure}
-              measure={measure}
-              report={report}
-              series={series.data}
-              by={by}
-              isCumulative={isCumulative}
-            />
-          ) : series.error ? (
-            <Problem key={measure} error={series.error} onRetry={() => void series.refetch()} />
-          ) : (
-            <Skeleton key={measure} className="h-80" />
-          ),
-        )}
-        <TopUsers asked={asked} total={Number(report.totals.estimated_cost_usd)} />
-        <Breakdown
-          title={chart.modelMix}
-          heading={chart.byModel}
-          name="models"
-          parts={report.by_model.map((part) => ({
-            ...part,
-            key: part.model_id,
-            label: labels.model(part.model_id),
-          }))}
-          total={report.totals}
-        />
+        {MEASURES.map((measure) => (
+          <OverTime key={measure} measure={measure} report={report} isCumulative={isCumulative} />
+        ))}
+        <TopUsers asked={asked} total={report.totals} />
+        <ModelMix report={report} />
         <Outcomes report={report} />
       </div>
     </>
@@ -124,9 +98,8 @@ function useStacking() {
       { replace: true, preventScrollReset: true },
     );
   return {
-    by: search.get('by') === 'model' ? ('model' as const) : ('provider' as const),
     isCumulative: search.get('sums') === 'cumulative',
-    chooseBy: (by: SeriesBy) => set('by', by, 'provider'),
+    chooseBy: (by: string) => set('by', by, 'provider'),
     chooseSums: (sums: string) => set('sums', sums, 'period'),
   };
 }

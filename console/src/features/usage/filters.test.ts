@@ -9,17 +9,17 @@ const ask = (search: string) => asked(readFilters(new URLSearchParams(search)), 
 describe('ranges are whole buckets of the zone', () => {
   test('a day is 24 hours, the running one included', () => {
     expect(ask('range=day')).toEqual({
-      query: { from: '2026-11-26T17:00:00.000Z', bucket_type: 'hour' },
+      query: { from: '2026-11-26T17:00:00.000Z' },
       bucket: 'hour',
+      stack_by: 'provider',
       isCurrent: true,
     });
   });
 
   test('a week is seven days, today included, which has begun in Seoul', () => {
-    expect(ask('').query).toEqual({
-      start_date: '2026-11-22',
-      end_date: '2026-11-28',
-      bucket_type: 'day',
+    expect(ask('')).toMatchObject({
+      query: { start_date: '2026-11-22', end_date: '2026-11-28' },
+      bucket: 'day',
     });
   });
 
@@ -29,9 +29,7 @@ describe('ranges are whole buckets of the zone', () => {
     ['from=2026-01-01&to=2026-11-20', 'week'],
     ['from=2024-01-01&to=2026-11-20', 'month'],
   ])('%s is shown by the %s', (range, bucket) => {
-    const { query, isCurrent } = ask(`range=custom&${range}`);
-    expect(query.bucket_type).toBe(bucket);
-    expect(isCurrent).toBe(false);
+    expect(ask(`range=custom&${range}`)).toMatchObject({ bucket, isCurrent: false });
   });
 
   test('days the wrong way round are turned, and what is no day is today', () => {
@@ -50,6 +48,11 @@ test('filters are passed on, a key only together with its user', () => {
   });
   expect(ask('access_key_id=k').query).not.toHaveProperty('access_key_id');
   expect(ask('provider=else').query).not.toHaveProperty('provider');
+});
+
+test('charts are stacked as the address says, if it can be', () => {
+  expect(ask('by=model').stack_by).toBe('model');
+  expect(ask('by=weather').stack_by).toBe('provider');
 });
 
 test('a change leaves the rest of the address alone', () => {

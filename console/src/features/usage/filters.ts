@@ -1,15 +1,21 @@
 /** What a report is asked for: kept in the address, so that it can be sent to somebody. */
 
-import type { BucketType, operations } from '@/api/schema';
+import type { BucketType, operations, StackBy } from '@/api/schema';
 import { dayOf, startOf, startOfDay } from '@/formats/zone';
 
-type UsageQuery = NonNullable<operations['read_usage']['parameters']['query']>;
+type UsageQuery = Omit<
+  NonNullable<operations['read_usage']['parameters']['query']>,
+  'bucket_type' | 'stack_by'
+>;
 
 export const RANGES = ['day', 'week', 'month', 'custom'] as const;
 export type Range = (typeof RANGES)[number];
 
 const PROVIDERS = ['plan', 'bedrock', 'none'] as const;
 export type Provider = (typeof PROVIDERS)[number];
+
+const STACKS = ['provider', 'model'] as const satisfies StackBy[];
+export type Stack = (typeof STACKS)[number];
 
 export interface Filters {
   range: Range;
@@ -20,6 +26,8 @@ export interface Filters {
   access_key_id: string | null;
   model: string | null;
   provider: Provider | null;
+  /** What charts are stacked by. */
+  by: Stack;
 }
 
 const HOUR_MS = 3_600_000;
@@ -44,6 +52,7 @@ export function readFilters(search: URLSearchParams): Filters {
     access_key_id: search.get('user_id') && search.get('access_key_id'),
     model: search.get('model'),
     provider: oneOf('provider', PROVIDERS),
+    by: oneOf('by', STACKS) ?? 'provider',
   };
 }
 
@@ -60,13 +69,14 @@ export function withFilters(search: URLSearchParams, change: Partial<Filters>): 
 export interface Asked {
   query: UsageQuery;
   bucket: BucketType;
+  stack_by: Stack;
   /** Whether it still grows. */
   isCurrent: boolean;
 }
 
 /** The range in whole buckets, and the filters, as the API takes them. */
 export function asked(filters: Filters, now: Date, zone: string): Asked {
-  const { user_id, access_key_id, model, provider } = filters;
+  const { user_id, access_key_id, model, provider, by } = filters;
   const only = {
     ...(user_id && { user_id }),
     ...(access_key_id && { access_key_id }),
@@ -74,8 +84,9 @@ export function asked(filters: Filters, now: Date, zone: string): Asked {
     ...(provider && { provider }),
   };
   const ask = (range: UsageQuery, bucket: BucketType, isCurrent: boolean): Asked => ({
-    query: { ...range, ...only, bucket_type: bucket },
+    query: { ...range, ...only },
     bucket,
+    stack_by: by,
     isCurrent,
   });
   const today = dayOf(now, zone);

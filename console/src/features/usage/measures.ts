@@ -4,8 +4,11 @@ import type { Formats } from '@/formats/formats';
 export const MEASURES = ['cost', 'tokens', 'requests'] as const;
 export type Measure = (typeof MEASURES)[number];
 
+/** As much of a sum as charts show. */
+export type Measured = Pick<Totals, 'estimated_cost_usd' | 'total_tokens' | 'requests'>;
+
 interface MeasureDefinition {
-  of: (totals: Totals) => number;
+  of: (totals: Measured) => number;
   format: (formats: Formats) => (value: number) => string;
   /** Short, for an axis. */
   tick: (formats: Formats) => (value: number) => string;

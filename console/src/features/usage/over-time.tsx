@@ -8,26 +8,24 @@ import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
 
-import type { SeriesBy, UsageSeries } from './api';
 import { measures, type Measure } from './measures';
 import { useLabels } from './use-labels';
 
-// Recharts is as large as everything else together.
-const TimeChart = lazy(() =>
-  import('@/components/chart/time-chart').then(({ TimeChart }) => ({ default: TimeChart })),
-);
+// Recharts is as large as everything else together: on its way while the numbers are, and
+// nothing waits for it but the charts.
+const timeChart = import('@/components/chart/time-chart');
+timeChart.catch(() => {}); // who needs it says what went wrong
+const TimeChart = lazy(async () => ({ default: (await timeChart).TimeChart }));
 
 interface OverTimeProps {
   measure: Measure;
   report: UsageReport;
-  series: UsageSeries[];
-  by: SeriesBy;
   isCumulative: boolean;
   className?: string;
 }
 
-/** One measure over time, stacked. */
-export function OverTime({ measure, report, series, by, isCumulative, className }: OverTimeProps) {
+/** One measure over time, stacked as the report is. */
+export function OverTime({ measure, report, isCumulative, className }: OverTimeProps) {
   const { chart } = useMessages();
   const formats = useFormats();
   const now = useNow();
@@ -42,12 +40,13 @@ export function OverTime({ measure, report, series, by, isCumulative, className 
     now,
     zone: report.timezone,
     total: report.buckets.map((it) => ({ start: it.bucket_start, value: of(it) })),
-    series: series.map(({ label, buckets }) => ({
+    series: report.series.map(({ label, buckets }) => ({
       key: label,
       amounts: buckets.map((it) => ({ start: it.bucket_start, value: of(it) })),
     })),
   });
   const shown = isCumulative ? cumulative(periods) : periods;
+  const by = report.stack_by ?? 'provider';
   const label = (key: string) => (key === OTHER ? chart.other : labels[by](key));
   return (
     <ChartCard

@@ -4,9 +4,10 @@ import { Link } from 'react-router';
 
 import type { RequestList } from '@/api/schema';
 import { Badge } from '@/components/ui/badge';
-import { Button, buttonLook } from '@/components/ui/button';
+import { buttonLook } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
 import { Empty } from '@/components/ui/empty';
+import { Older } from '@/components/ui/older';
 import { Problem } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
 import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
@@ -19,7 +20,7 @@ import { useLabels } from './use-labels';
 
 /** Requests one by one, newest first. */
 export function Requests({ asked }: { asked: Asked }) {
-  const { requests: says, pages } = useMessages();
+  const { requests: says } = useMessages();
   const query = useInfiniteQuery(requestsQuery(asked));
   const items = query.data?.pages.flatMap((page) => page.items);
   return (
@@ -68,17 +69,7 @@ export function Requests({ asked }: { asked: Asked }) {
               <RequestRow key={request.event_id} request={request} />
             ))}
           </Table>
-          {query.hasNextPage && (
-            <div className="px-5 py-3 text-center">
-              <Button
-                size="small"
-                disabled={query.isFetchingNextPage}
-                onClick={() => void query.fetchNextPage()}
-              >
-                {pages.older}
-              </Button>
-            </div>
-          )}
+          <Older query={query} />
         </>
       )}
     </Card>
@@ -94,7 +85,7 @@ function RequestRow({ request }: { request: RequestList['items'][number] }) {
   return (
     <tr>
       <RowHead
-        className="whitespace-nowrap tabular-nums"
+        className="tabular-nums max-md:min-w-32 md:whitespace-nowrap"
         title={formats.exactTime(request.started_at)}
       >
         {formats.dateTime(request.started_at)}
@@ -135,6 +126,6 @@ function RequestRow({ request }: { request: RequestList['items'][number] }) {
   );
 }
 
-function exportUrl({ query: { bucket_type: _, ...query } }: Asked): string {
+function exportUrl({ query }: Asked): string {
   return `/admin/usage/export?${new URLSearchParams(query)}`;
 }

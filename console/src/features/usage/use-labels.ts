@@ -1,6 +1,5 @@
+import type { StackBy } from '@/api/schema';
 import { useMessages } from '@/messages/messages';
-
-import type { SeriesBy } from './api';
 
 const isKey = <Names extends object>(names: Names, key: PropertyKey): key is keyof Names =>
   key in names;
@@ -10,7 +9,8 @@ export function useLabels() {
   const { chart, provider, outcome } = useMessages();
   return {
     model: (id: string) => id || chart.unnamed,
+    access_key: (id: string) => id,
     provider: (id: string) => (isKey(provider, id) ? provider[id] : id),
     outcome: (id: string) => (isKey(outcome, id) ? outcome[id] : id),
-  } satisfies Record<SeriesBy | 'outcome', (id: string) => string>;
+  } satisfies Record<StackBy | 'outcome', (id: string) => string>;
 }

@@ -11,13 +11,12 @@ import { Problem } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
 import { useMessages } from '@/messages/messages';
 
-import { keyTotalsQuery, usageQuery, usageSeriesQuery } from './api';
+import { usageQuery } from './api';
 import { Breakdown } from './breakdown';
 import { RangeChoice } from './filter-bar';
-import type { Asked } from './filters';
+import { ModelMix } from './model-mix';
 import { OverTime } from './over-time';
 import { useFilters } from './use-filters';
-import { useLabels } from './use-labels';
 
 /** A key as far as its usage is told. */
 interface UsedKey {
@@ -49,7 +48,7 @@ export function UserUsage({ user, keys }: { user: User; keys: UsedKey[] }) {
         </div>
       );
     }
-    return <Charts asked={ofUser} report={report} keys={keys} />;
+    return <Charts report={report} keys={keys} />;
   }
 
   return (
@@ -73,55 +72,27 @@ export function UserUsage({ user, keys }: { user: User; keys: UsedKey[] }) {
 }
 
 interface ChartsProps {
-  asked: Asked;
   report: UsageReport;
   keys: UsedKey[];
 }
 
-function Charts({ asked, report, keys }: ChartsProps) {
+function Charts({ report, keys }: ChartsProps) {
   const { userUsage: says, chart } = useMessages();
-  const labels = useLabels();
-  const series = useQuery(usageSeriesQuery(asked, report, 'provider'));
-  const ids = keys.map(({ id }) => id);
-  const { data: totals = [] } = useQuery(keyTotalsQuery(asked, ids));
   return (
     <div className="grid gap-4 xl:grid-cols-3">
-      {series.data ? (
-        <OverTime
-          measure="cost"
-          report={report}
-          series={series.data}
-          by="provider"
-          isCumulative={false}
-        />
-      ) : (
-        <Skeleton className="h-72" />
-      )}
+      <OverTime measure="cost" report={report} isCumulative={false} />
       <Breakdown
         title={says.byKey}
         heading={chart.key}
         name="access_keys"
-        parts={totals
-          .filter(({ requests }) => requests > 0)
-          .sort((a, b) => Number(b.estimated_cost_usd) - Number(a.estimated_cost_usd))
-          .map((part) => ({
-            ...part,
-            key: part.access_key_id,
-            label: keys.find(({ id }) => id === part.access_key_id)?.label ?? '',
-          }))}
-        total={report.totals}
-      />
-      <Breakdown
-        title={chart.modelMix}
-        heading={chart.byModel}
-        name="models"
-        parts={report.by_model.map((part) => ({
+        parts={report.by_access_key.map((part) => ({
           ...part,
-          key: part.model_id,
-          label: labels.model(part.model_id),
+          key: part.access_key_id,
+          label: keys.find(({ id }) => id === part.access_key_id)?.label ?? says.otherKey,
         }))}
         total={report.totals}
       />
+      <ModelMix report={report} />
     </div>
   );
 }

@@ -2,10 +2,9 @@ import { useState, type FormEvent, type ReactNode } from 'react';
 import { useNavigate } from 'react-router';
 
 import type { User } from '@/api/schema';
-import { Button } from '@/components/ui/button';
-import { Dialog, DialogActions } from '@/components/ui/dialog';
+import { Dialog } from '@/components/ui/dialog';
 import { Field, Input, TextArea } from '@/components/ui/field';
-import { ProblemNote } from '@/components/ui/problem';
+import { FormActions } from '@/components/ui/form-actions';
 import { written } from '@/components/ui/written';
 import { isAmount } from '@/formats/amount';
 import { useMessages } from '@/messages/messages';
@@ -83,7 +82,7 @@ interface UserFormProps {
 
 function UserForm(props: UserFormProps) {
   const { title, text, user, submit, pending, error, onSubmit, onClose, children } = props;
-  const { users: says, actions } = useMessages();
+  const { users: says } = useMessages();
 
   function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
@@ -110,13 +109,7 @@ function UserForm(props: UserFormProps) {
           <TextArea name="description" defaultValue={user?.description ?? ''} maxLength={2000} />
         </Field>
         {children}
-        <ProblemNote error={error} />
-        <DialogActions>
-          <Button onClick={onClose}>{actions.cancel}</Button>
-          <Button type="submit" variant="primary" disabled={pending}>
-            {submit}
-          </Button>
-        </DialogActions>
+        <FormActions error={error} submit={submit} disabled={pending} onCancel={onClose} />
       </form>
     </Dialog>
   );

@@ -3,13 +3,25 @@ import { Link } from 'react-router';
 import type { User } from '@/api/schema';
 import { Badge } from '@/components/ui/badge';
 import { Meter } from '@/components/ui/meter';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import {
+  ActionsCell,
+  ariaSort,
+  Cell,
+  HeadCell,
+  RowHead,
+  SortButton,
+  Table,
+} from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
 
 import { sortedBy, type ListSearch, type Sort } from './list-search';
 import { UserActions } from './user-actions';
+
+/** On a narrow screen these are said below the name. */
+const WIDE = 'max-md:hidden';
+const NARROW = 'md:hidden';
 
 interface UsersTableProps {
   users: User[];
@@ -28,14 +40,26 @@ export function UsersTable({ users, search, onSearch }: UsersTableProps) {
       label={says.title}
       head={
         <>
-          <HeadCell sort={sort('name')}>{says.name}</HeadCell>
-          <HeadCell>{says.status}</HeadCell>
-          <HeadCell sort={sort('usage_percentage')} className="w-1/4 min-w-44">
+          <HeadCell aria-sort={ariaSort(sort('name'))}>
+            <SortButton sort={sort('name')}>{says.name}</SortButton>
+            <span className={`${NARROW} ml-2 space-x-2`}>
+              <SortButton sort={sort('usage_percentage')}>{says.budget}</SortButton>
+              <SortButton sort={sort('last_seen_at')}>{says.lastSeen}</SortButton>
+            </span>
+          </HeadCell>
+          <HeadCell className={WIDE}>{says.status}</HeadCell>
+          <HeadCell sort={sort('usage_percentage')} className={`${WIDE} w-1/4 min-w-44`}>
             {says.budget}
           </HeadCell>
-          <HeadCell numeric>{says.keys}</HeadCell>
-          <HeadCell sort={sort('last_seen_at')}>{says.lastSeen}</HeadCell>
-          <HeadCell sort={sort('created_at')}>{says.createdAt}</HeadCell>
+          <HeadCell numeric className={WIDE}>
+            {says.keys}
+          </HeadCell>
+          <HeadCell sort={sort('last_seen_at')} className={WIDE}>
+            {says.lastSeen}
+          </HeadCell>
+          <HeadCell sort={sort('created_at')} className={WIDE}>
+            {says.createdAt}
+          </HeadCell>
           <HeadCell>
             <span className="sr-only">{actions.more}</span>
           </HeadCell>
@@ -50,40 +74,57 @@ export function UsersTable({ users, search, onSearch }: UsersTableProps) {
 }
 
 function UserRow({ user }: { user: User }) {
-  const { state, userStatus, routing } = useMessages();
+  const { state } = useMessages();
   const formats = useFormats();
   const now = useNow();
+  const lastSeen = user.last_seen_at ? formats.ago(user.last_seen_at, now) : state.never;
   return (
     <tr className="hover:bg-sunken/50">
-      <RowHead className="max-w-72 min-w-40">
+      <RowHead className="max-w-72 min-w-40 max-md:w-full">
         <Link to={`/users/${user.id}`} className="block truncate font-medium hover:underline">
           {user.name}
         </Link>
         {user.description && (
           <span className="block truncate text-xs text-muted">{user.description}</span>
         )}
+        <div className={`${NARROW} mt-1.5 space-y-1.5`}>
+          <div className="flex items-center justify-between gap-2">
+            <Badges user={user} />
+            <span className="text-xs whitespace-nowrap text-muted">{lastSeen}</span>
+          </div>
+          <Budget user={user} />
+        </div>
       </RowHead>
-      <Cell className="whitespace-nowrap">
-        <Badge tone={user.status === 'active' ? 'good' : 'neutral'}>
-          {userStatus[user.status]}
-        </Badge>{' '}
-        {user.routing_strategy === 'bedrock_only' && <Badge>{routing.strategy.bedrock_only}</Badge>}
+      <Cell className={`${WIDE} whitespace-nowrap`}>
+        <Badges user={user} />
       </Cell>
-      <Cell>
+      <Cell className={WIDE}>
         <Budget user={user} />
       </Cell>
-      <Cell numeric>{formats.count(user.active_access_keys)}</Cell>
+      <Cell numeric className={WIDE}>
+        {formats.count(user.active_access_keys)}
+      </Cell>
       <Cell
-        className="whitespace-nowrap"
+        className={`${WIDE} whitespace-nowrap`}
         title={user.last_seen_at ? formats.exactTime(user.last_seen_at) : undefined}
       >
-        {user.last_seen_at ? formats.ago(user.last_seen_at, now) : state.never}
+        {lastSeen}
       </Cell>
-      <Cell className="whitespace-nowrap">{formats.date(user.created_at)}</Cell>
-      <Cell className="text-right">
+      <Cell className={`${WIDE} whitespace-nowrap`}>{formats.date(user.created_at)}</Cell>
+      <ActionsCell className="max-md:align-top">
         <UserActions user={user} />
-      </Cell>
+      </ActionsCell>
     </tr>
+  );
+}
+
+function Badges({ user }: { user: User }) {
+  const { userStatus, routing } = useMessages();
+  return (
+    <p>
+      <Badge tone={user.status === 'active' ? 'good' : 'neutral'}>{userStatus[user.status]}</Badge>{' '}
+      {user.routing_strategy === 'bedrock_only' && <Badge>{routing.strategy.bedrock_only}</Badge>}
+    </p>
   );
 }
 
