@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod api_reference;
+
 use std::{
     fmt::Write,
     fs,
@@ -84,14 +86,14 @@ fn every_file_that_the_code_map_names_exists() {
 /// it is current.
 fn is_made(document: &str, current: &str) {
     let path = root().join("docs").join(document);
-    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
-        fs::write(path, current).unwrap();
+    if fs::read_to_string(&path).unwrap_or_default() == current {
         return;
     }
     assert!(
-        fs::read_to_string(path).unwrap_or_default() == current,
+        std::env::var_os("UPDATE_DOCUMENTS").is_some(),
         "docs/{document} is stale; run UPDATE_DOCUMENTS=1 cargo test -p testkit --test documents"
     );
+    fs::write(path, current).unwrap();
 }
 
 #[test]
@@ -141,6 +143,13 @@ fn row(metric: &Metric) -> String {
         metric.unit.as_str(),
         metric.meaning,
     )
+}
+
+#[test]
+fn the_reference_of_the_admin_api_is_current() {
+    let description = control::http::document().to_json().unwrap();
+    let description = serde_json::from_str(&description).unwrap();
+    is_made("api.md", &api_reference::written(&description));
 }
 
 #[test]
