@@ -3,6 +3,9 @@
 #![cfg(test)]
 
 mod api_reference;
+mod commands;
+mod links;
+mod markdown;
 
 use std::{
     fmt::Write,
@@ -11,6 +14,7 @@ use std::{
 };
 
 use clap::{Arg, Command, CommandFactory};
+use markdown::quoted;
 use telemetry::catalog::Metric;
 
 fn root() -> PathBuf {
@@ -34,11 +38,6 @@ fn sources() -> String {
         collect(&root().join(folder), &mut text);
     }
     text
-}
-
-/// The texts between backticks.
-fn quoted(line: &str) -> impl Iterator<Item = &str> {
-    line.split('`').skip(1).step_by(2)
 }
 
 #[test]
