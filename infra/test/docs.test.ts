@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 
 import { describe, expect, test } from 'vitest';
 
@@ -47,26 +47,6 @@ describe('the guide', () => {
     for (const [, name] of named) expect(compute).toContain(`"${name}"`);
   });
 });
-
-test.each(['ecs.md', 'runbook.md'])('links of %s lead somewhere', (page) => {
-  const text = readFileSync(`../docs/${page}`, 'utf8');
-  const links = [...text.matchAll(/\]\(([^)#]*)#?([^)]*)\)/g)];
-  expect(links.length).toBeGreaterThan(3);
-  for (const [link, file, section] of links) {
-    const path = file ? `../docs/${file}` : `../docs/${page}`;
-    expect(existsSync(path), link).toBe(true);
-    if (section) expect(sections(readFileSync(path, 'utf8')), link).toContain(section);
-  }
-});
-
-function sections(text: string): (string | undefined)[] {
-  return [...text.matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
-    title
-      ?.toLowerCase()
-      .replace(/[^\w -]/g, '')
-      .replaceAll(' ', '-'),
-  );
-}
 
 /** As it is written in a table. */
 function plain(value: unknown): string {

@@ -2,6 +2,11 @@
 
 #![cfg(test)]
 
+mod api_reference;
+mod commands;
+mod links;
+mod markdown;
+
 use std::{
     fmt::Write,
     fs,
@@ -9,6 +14,7 @@ use std::{
 };
 
 use clap::{Arg, Command, CommandFactory};
+use markdown::quoted;
 use telemetry::catalog::Metric;
 
 fn root() -> PathBuf {
@@ -32,11 +38,6 @@ fn sources() -> String {
         collect(&root().join(folder), &mut text);
     }
     text
-}
-
-/// The texts between backticks.
-fn quoted(line: &str) -> impl Iterator<Item = &str> {
-    line.split('`').skip(1).step_by(2)
 }
 
 #[test]
@@ -84,14 +85,14 @@ fn every_file_that_the_code_map_names_exists() {
 /// it is current.
 fn is_made(document: &str, current: &str) {
     let path = root().join("docs").join(document);
-    if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
-        fs::write(path, current).unwrap();
+    if fs::read_to_string(&path).unwrap_or_default() == current {
         return;
     }
     assert!(
-        fs::read_to_string(path).unwrap_or_default() == current,
+        std::env::var_os("UPDATE_DOCUMENTS").is_some(),
         "docs/{document} is stale; run UPDATE_DOCUMENTS=1 cargo test -p testkit --test documents"
     );
+    fs::write(path, current).unwrap();
 }
 
 #[test]
@@ -141,6 +142,13 @@ fn row(metric: &Metric) -> String {
         metric.unit.as_str(),
         metric.meaning,
     )
+}
+
+#[test]
+fn the_reference_of_the_admin_api_is_current() {
+    let description = control::http::document().to_json().unwrap();
+    let description = serde_json::from_str(&description).unwrap();
+    is_made("api.md", &api_reference::written(&description));
 }
 
 #[test]
