@@ -178,6 +178,7 @@ impl Running {
         };
         let finished = time::timeout(self.drain, finish).await.is_ok();
         let finished = self.tasks.finished_within(self.drain).await && finished;
+        ops::tell_cloudwatch(self.recording);
         if let Some(otlp) = self.recording.otlp.clone() {
             // It waits for the collector, whose connection is driven here.
             let _stopped = spawn_blocking(move || otlp.stop()).await;

@@ -55,9 +55,9 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 /// One administrator does not need more.
 const WORKERS: usize = 2;
 
-/// A load balancer keeps connections idle for a minute or so, and must be the one that
-/// closes them: the next request would meet a closed one.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A load balancer keeps connections idle for minutes, and must be the one that closes
+/// them: the next request would meet a closed one.
+const KEEP_ALIVE: Duration = Duration::from_secs(400);
 
 /// A connection that sends no complete head within this time is closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

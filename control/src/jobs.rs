@@ -112,6 +112,7 @@ fn repeat<F>(
 ) where
     F: Future<Output = store::Result<()>> + Send,
 {
+    metrics::job_runs(name);
     let store = store.clone();
     tasks.spawn_until_stop(async move {
         let mut ticks = time::interval(every);
@@ -141,16 +142,18 @@ pub async fn measure_head(mut head: HeadWatch) {
     }
 }
 
+/// What was true before the database went away says nothing.
 async fn measure_proxies(store: Store) -> store::Result<()> {
+    let fleet = fleet(&store).await;
+    metrics::proxies(fleet.as_ref().ok());
+    fleet.map(drop)
+}
+
+async fn fleet(store: &Store) -> store::Result<Fleet> {
     let mut connection = store.connection().await?;
     let head = changes::head(&mut connection).await?.position();
     let proxies = proxies::list(&mut connection).await?;
-    let fleet = Fleet::of(&proxies, head, Utc::now());
-    metrics::proxies(
-        fleet.connected,
-        fleet.connected.saturating_sub(fleet.in_force),
-    );
-    Ok(())
+    Ok(Fleet::of(&proxies, head, Utc::now()))
 }
 
 /// Nothing is written when time passes, so somebody has to.

@@ -86,11 +86,16 @@ pub async fn tell(recording: &'static Recording, store: Store) {
         interval.tick().await;
         observe(&store);
         recording.prometheus.run_upkeep();
-        if let Some(cloudwatch) = &recording.cloudwatch {
-            let lines = cloudwatch.lines(SystemTime::now());
-            if let Err(error) = io::stdout().lock().write_all(&lines) {
-                tracing::warn!(%error, "cloudwatch.not_told");
-            }
+        tell_cloudwatch(recording);
+    }
+}
+
+/// What has been recorded since the last call.
+pub fn tell_cloudwatch(recording: &Recording) {
+    if let Some(cloudwatch) = &recording.cloudwatch {
+        let lines = cloudwatch.lines(SystemTime::now());
+        if let Err(error) = io::stdout().lock().write_all(&lines) {
+            tracing::warn!(%error, "cloudwatch.not_told");
         }
     }
 }

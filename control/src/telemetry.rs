@@ -56,7 +56,9 @@ pub fn recording(exports: &Exports) -> anyhow::Result<&'static Recording> {
     static RECORDING: OnceLock<Result<Recording, String>> = OnceLock::new();
     RECORDING
         .get_or_init(|| {
-            recorder::install(metrics::SERVICE, exports).map_err(|error| format!("{error:#}"))
+            let installed = recorder::install(metrics::SERVICE, exports);
+            metrics::register();
+            installed.map_err(|error| format!("{error:#}"))
         })
         .as_ref()
         .map_err(|error| anyhow::anyhow!("{error}"))

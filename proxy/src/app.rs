@@ -135,6 +135,7 @@ impl App {
             terms: Arc::new(terms),
             buffers: Buffers::new(settings.limits.max_buffered_bytes),
             limits: settings.limits.clone(),
+            max_staleness: settings.sync.max_staleness,
             journal: journal.clone(),
             draining: draining.clone(),
         });

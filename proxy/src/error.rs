@@ -29,6 +29,8 @@ pub enum Kind {
     Unauthenticated,
     /// The first configuration has not arrived yet.
     NotReady,
+    /// The access keys are older than the operator allows.
+    Stale,
     /// The body is not JSON.
     MalformedBody,
     /// The body is larger than allowed.
@@ -90,10 +92,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::NotFound,
         Self::Unauthenticated,
         Self::NotReady,
+        Self::Stale,
         Self::MalformedBody,
         Self::BodyTooLarge,
         Self::BodyTimeout,
@@ -130,6 +133,7 @@ impl Kind {
             Self::NotFound => "not_found",
             Self::Unauthenticated => "unauthenticated",
             Self::NotReady => "not_ready",
+            Self::Stale => "stale",
             Self::MalformedBody => "malformed_body",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",

@@ -28,6 +28,7 @@ use crate::{
         circuits::Permit,
         fallback::{self, Told, Verdict},
     },
+    telemetry::metrics::SERVER_ERROR,
     upstream::{Answer, Flow, bedrock::fault},
 };
 
@@ -274,7 +275,7 @@ fn is_answer(result: &Result<Answer, Error>) -> bool {
 /// Whether it has failed, by the metric's label.
 fn fault(result: &Result<Answer, Error>) -> Heard {
     match result {
-        Ok(answer) if answer.head.status.is_server_error() => Heard::Failure("server_error"),
+        Ok(answer) if answer.head.status.is_server_error() => Heard::Failure(SERVER_ERROR),
         Ok(answer) if answer.head.status.is_success() => Heard::Answer,
         Err(error) if error.kind.is_providers() => Heard::Failure(error.kind.label()),
         Ok(_) | Err(_) => Heard::Refusal,

@@ -278,6 +278,11 @@ impl IndexHandle {
         self.confirmed_at.load().map(|at| at.elapsed())
     }
 
+    /// Whether control last confirmed the state longer ago than this.
+    pub fn is_older_than(&self, limit: Option<std::time::Duration>) -> bool {
+        limit.is_some_and(|limit| self.age().is_some_and(|age| age > limit))
+    }
+
     /// False until the first complete snapshot: nobody is known yet, which is
     /// not the same as everybody being refused.
     pub fn is_ready(&self) -> bool {

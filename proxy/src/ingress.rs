@@ -36,9 +36,12 @@ use crate::{
     tasks::Tasks,
 };
 
-/// How long a connection may take for a request's head, and stay idle between
-/// requests: longer than a load balancer keeps an idle connection (60 s), so
-/// that it is never the proxy that closes first.
+/// An HTTP/1.1 connection is kept so long for its next request. Load balancers must be
+/// the ones that close it, and they wait for an answer as long as for a request: longer
+/// than PROXY_FIRST_BYTE_TIMEOUT.
+const KEEP_ALIVE: Duration = Duration::from_secs(400);
+
+/// How long a connection may take for its first bytes.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Room for one request's head, and for a piece of its body.
@@ -133,7 +136,7 @@ impl Server {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(KEEP_ALIVE)
             .max_buf_size(MAX_HEAD_BYTES as usize);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2

@@ -115,13 +115,12 @@ impl Ops {
         if self.draining.is_cancelled() {
             return Some("draining\n");
         }
-        match (self.index.age(), self.max_staleness) {
-            (None, _) => Some("no configuration from control yet\n"),
-            (Some(age), Some(limit)) if age > limit => {
-                Some("the configuration is older than PROXY_MAX_STALENESS\n")
-            }
-            _ => None,
+        if self.index.age().is_none() {
+            return Some("no configuration from control yet\n");
         }
+        self.index
+            .is_older_than(self.max_staleness)
+            .then_some("the configuration is older than PROXY_MAX_STALENESS\n")
     }
 
     /// Brings up to date what nobody counts along.

@@ -53,6 +53,12 @@ fn row(kind: Kind) -> Row {
             "The gateway is starting and does not know its access keys yet. Please try again.",
             Retry::After(1),
         ),
+        Kind::Stale => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded_error",
+            "The gateway has not heard of changes for too long and does not trust its access keys. Please try again.",
+            Retry::After(5),
+        ),
         Kind::MalformedBody => (
             StatusCode::BAD_REQUEST,
             "invalid_request_error",

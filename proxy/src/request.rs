@@ -6,7 +6,7 @@ pub mod inspect;
 pub mod record;
 pub mod waiting;
 
-use std::{fmt, future::poll_fn, sync::Arc};
+use std::{fmt, future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -46,6 +46,8 @@ pub struct Proxy {
     pub terms: Arc<Terms>,
     pub buffers: Buffers,
     pub limits: Limits,
+    /// Nobody is answered from an older index; none: whatever its age.
+    pub max_staleness: Option<Duration>,
     pub journal: Arc<Journal>,
     /// Set when the process was told to stop.
     pub draining: CancellationToken,
@@ -151,6 +153,9 @@ fn identify(
     headers: &HeaderMap,
     record: &mut Record,
 ) -> Result<Arc<AccessKey>, Kind> {
+    if proxy.index.is_older_than(proxy.max_staleness) {
+        return Err(Kind::Stale);
+    }
     let now = Utc::now();
     let access_key = authenticate(&proxy.index, &proxy.hasher, target.key, headers, now)?;
     record.belongs_to(access_key.clone());

@@ -173,8 +173,10 @@ pub struct Sync {
     )]
     pub tls_key: Option<PathBuf>,
 
-    /// Seconds after which `/readyz` fails when the index is older. Unset: never,
-    /// because a stale answer beats none.
+    /// Seconds after which requests are refused with a 503, and `/readyz` fails, when
+    /// control has confirmed nothing since. Unset: never, because a stale answer beats
+    /// none. `/health` stays well, so that nobody replaces the process by one that
+    /// knows no keys at all.
     #[arg(long, env = "PROXY_MAX_STALENESS", value_parser = seconds)]
     pub max_staleness: Option<Duration>,
 }

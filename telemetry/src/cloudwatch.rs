@@ -81,8 +81,12 @@ impl CloudWatch {
             }
         });
         self.registry.visit_gauges(|key, gauge| {
-            if let Some((name, place)) = self.place(key) {
-                sums.insert((name, place), f64::from_bits(gauge.load(Ordering::Relaxed)));
+            let value = f64::from_bits(gauge.load(Ordering::Relaxed));
+            // What is not known now is no number.
+            if value.is_finite()
+                && let Some((name, place)) = self.place(key)
+            {
+                sums.insert((name, place), value);
             }
         });
         let sums = sums.into_iter().map(|(key, sum)| (key, vec![sum]));

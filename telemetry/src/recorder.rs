@@ -42,8 +42,7 @@ pub fn install(service: Service, exports: &Exports) -> anyhow::Result<Recording>
     let prometheus = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), service.seconds)?
         .build_recorder();
-    let endpoint = exports.otlp_endpoint();
-    let otlp = endpoint.map(|it| Otlp::new(it, service.name)).transpose()?;
+    let otlp = Otlp::new(exports, service.name)?;
     let cloudwatch = exports
         .cloudwatch_metrics
         .then(|| CloudWatch::new(service.dimension, service.catalog));

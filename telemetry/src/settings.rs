@@ -1,6 +1,8 @@
 //! Who gets metrics and traces, as operators set it.
 
-use clap::{ArgAction, Args};
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
 
 /// Beside Prometheus, which asks.
 #[derive(Debug, Clone, Default, Args)]
@@ -8,9 +10,38 @@ use clap::{ArgAction, Args};
 pub struct Exports {
     /// OpenTelemetry collector that gets metrics and traces, by OTLP over gRPC, for
     /// instance `http://collector:4317`. The SDK's other `OTEL_…` variables hold too:
-    /// headers, sampler, intervals, the service's name.
+    /// headers, timeouts, sampler, intervals, the service's name.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
+
+    /// Another one for traces.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")]
+    pub otlp_traces_endpoint: Option<String>,
+
+    /// Another one for metrics.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")]
+    pub otlp_metrics_endpoint: Option<String>,
+
+    /// How the collector is spoken to.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_PROTOCOL", default_value = "grpc")]
+    pub otlp_protocol: Protocol,
+
+    /// PEM file with certificate authorities to trust besides the public ones.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    pub otlp_certificate: Option<PathBuf>,
+
+    /// Whether traces are sent.
+    #[arg(long, env = "OTEL_TRACES_EXPORTER", default_value = "otlp")]
+    pub traces_exporter: Exporter,
+
+    /// Whether metrics are sent.
+    #[arg(long, env = "OTEL_METRICS_EXPORTER", default_value = "otlp")]
+    pub metrics_exporter: Exporter,
+
+    /// Sends neither.
+    #[arg(long, env = "OTEL_SDK_DISABLED", default_value = "false", num_args = 0..=1,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub otel_sdk_disabled: bool,
 
     /// Metrics for CloudWatch on standard output, in its embedded metric format and
     /// the namespace `ClaudeCodeProxy`, once a minute.
@@ -19,11 +50,104 @@ pub struct Exports {
     pub cloudwatch_metrics: bool,
 }
 
+/// Others are refused rather than not heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Protocol {
+    #[default]
+    Grpc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Exporter {
+    #[default]
+    Otlp,
+    None,
+}
+
 impl Exports {
+    pub(crate) fn wants_otlp(&self) -> bool {
+        self.traces_endpoint().is_some() || self.metrics_endpoint().is_some()
+    }
+
+    /// None: nobody wants traces.
+    pub(crate) fn traces_endpoint(&self) -> Option<&str> {
+        self.endpoint(self.traces_exporter, self.otlp_traces_endpoint.as_deref())
+    }
+
+    /// None: nobody wants metrics in this way.
+    pub(crate) fn metrics_endpoint(&self) -> Option<&str> {
+        self.endpoint(self.metrics_exporter, self.otlp_metrics_endpoint.as_deref())
+    }
+
     /// A variable that is set to nothing is not set.
     ///
     /// Source: OpenTelemetry's specification of environment variables.
-    pub fn otlp_endpoint(&self) -> Option<&str> {
-        self.otlp_endpoint.as_deref().filter(|it| !it.is_empty())
+    fn endpoint<'a>(&'a self, exporter: Exporter, own: Option<&'a str>) -> Option<&'a str> {
+        let is_wanted = exporter == Exporter::Otlp && !self.otel_sdk_disabled;
+        let given = [own, self.otlp_endpoint.as_deref()];
+        let mut given = given.into_iter().flatten().filter(|it| !it.is_empty());
+        given.next().filter(|_| is_wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_signal_has_its_own_endpoint_or_the_common_one() {
+        let common = || Exports {
+            otlp_endpoint: Some("http://common".to_owned()),
+            ..Exports::default()
+        };
+        let own = Some("http://own".to_owned());
+        let table = [
+            (Exports::default(), None, None),
+            (common(), Some("http://common"), Some("http://common")),
+            (
+                Exports {
+                    otlp_traces_endpoint: own.clone(),
+                    ..common()
+                },
+                Some("http://own"),
+                Some("http://common"),
+            ),
+            (
+                Exports {
+                    otlp_metrics_endpoint: own,
+                    ..Exports::default()
+                },
+                None,
+                Some("http://own"),
+            ),
+            (
+                Exports {
+                    otlp_metrics_endpoint: Some(String::new()),
+                    ..common()
+                },
+                Some("http://common"),
+                Some("http://common"),
+            ),
+            (
+                Exports {
+                    traces_exporter: Exporter::None,
+                    ..common()
+                },
+                None,
+                Some("http://common"),
+            ),
+            (
+                Exports {
+                    otel_sdk_disabled: true,
+                    ..common()
+                },
+                None,
+                None,
+            ),
+        ];
+        for (exports, traces, metrics) in table {
+            let found = (exports.traces_endpoint(), exports.metrics_endpoint());
+            assert_eq!(found, (traces, metrics), "{exports:?}");
+        }
     }
 }

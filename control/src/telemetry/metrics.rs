@@ -5,6 +5,8 @@ use std::time::Duration;
 use ::telemetry::{catalog::Metric, recorder::Service};
 use metrics::{counter, gauge, histogram};
 
+use crate::fleet::Fleet;
+
 const SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
 ];
@@ -125,9 +127,13 @@ pub fn snapshot() {
     counter!(SNAPSHOTS).increment(1);
 }
 
-pub fn proxies(connected: usize, behind: usize) {
-    gauge!(PROXIES_CONNECTED).set(connected as f64);
-    gauge!(PROXIES_BEHIND).set(behind as f64);
+/// None: nobody knows.
+pub fn proxies(fleet: Option<&Fleet>) {
+    let connected = fleet.map(|it| it.connected);
+    let behind = fleet.map(|it| it.connected.saturating_sub(it.in_force));
+    for (gauge, count) in [(PROXIES_CONNECTED, connected), (PROXIES_BEHIND, behind)] {
+        gauge!(gauge).set(count.map_or(f64::NAN, |it| it as f64));
+    }
 }
 
 pub fn ingested(new: u64, duplicate: u64, rejected: u64, unpriced: u64, duration: Duration) {
@@ -165,6 +171,24 @@ pub fn login(result: &'static str) {
 pub fn database_connections(busy: usize, idle: usize) {
     gauge!(DATABASE_CONNECTIONS, "state" => "busy").set(busy as f64);
     gauge!(DATABASE_CONNECTIONS, "state" => "idle").set(idle as f64);
+}
+
+/// Lets what counts failures begin at 0: an alarm sees a first failure only if there was
+/// something before it.
+pub fn register() {
+    counter!(INGEST_UNPRICED).increment(0);
+    counter!(CIRCUITS_IGNORED).increment(0);
+    for result in ["delivered", "failed", "given_up"] {
+        counter!(ALERTS, "result" => result).increment(0);
+    }
+    for result in ["new", "duplicate", "rejected"] {
+        counter!(INGEST_EVENTS, "result" => result).increment(0);
+    }
+}
+
+/// There is such a job, and it has not failed yet.
+pub fn job_runs(job: &'static str) {
+    counter!(JOB_FAILURES, "job" => job).increment(0);
 }
 
 pub fn job_failed(job: &'static str) {

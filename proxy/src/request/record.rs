@@ -36,7 +36,7 @@ use crate::{
     },
     telemetry::{
         log::Log,
-        metrics::Metrics,
+        metrics::{BROKEN_OFF, Metrics},
         trace::{Trace, Tracing},
     },
     upstream::bedrock::answer::AWS_REQUEST_ID,
@@ -87,9 +87,6 @@ pub enum Heard {
     Failure(&'static str),
 }
 
-/// The answer had begun.
-const BROKEN_OFF: &str = "broken_off";
-
 /// One request.
 #[derive(Debug)]
 pub struct Record {
@@ -106,6 +103,8 @@ pub struct Record {
     /// What the user's strategy puts first.
     preferred: Option<Provider>,
     provider: Option<Provider>,
+    /// When it was asked, since the request began.
+    asked_after: Duration,
     /// It has begun to answer with a success.
     is_answered: bool,
     /// Who was asked, or was not for what reason, and what each said; empty while
@@ -169,6 +168,7 @@ impl Record {
             asked: Asked::default(),
             preferred: None,
             provider: None,
+            asked_after: Duration::ZERO,
             is_answered: false,
             route: String::new(),
             permit: None,
@@ -223,9 +223,9 @@ impl Record {
     pub fn asks(&mut self, provider: Provider) {
         self.provider = Some(provider);
         self.journal.metrics.asked(provider);
-        let elapsed = self.started.elapsed();
+        self.asked_after = self.started.elapsed();
         if let Some(trace) = &mut self.trace {
-            trace.asks(provider, elapsed);
+            trace.asks(provider, self.asked_after);
         }
     }
 
@@ -466,7 +466,8 @@ impl Drop for Record {
         metrics.ended(self.endpoint, self.provider, outcome, elapsed);
         if let Some(provider) = self.provider {
             if let Some(first_byte) = self.first_byte {
-                metrics.first_byte(provider, first_byte);
+                let waited = first_byte.saturating_sub(self.asked_after);
+                metrics.first_byte(provider, waited);
             }
             if self.is_answered && outcome == Outcome::UpstreamFailed {
                 metrics.provider_failed(provider, BROKEN_OFF);

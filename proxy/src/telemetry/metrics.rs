@@ -47,7 +47,7 @@ pub const CATALOG: &[Metric] = &[
     ),
     Metric::duration(
         FIRST_BYTE,
-        "from the request's head to the first byte of the upstream's body",
+        "from asking the provider that answers to the first byte of its body",
     )
     .by(&["provider"])
     .on_cloudwatch("RequestLatency", &[("provider", "Provider")]),
@@ -132,6 +132,11 @@ pub const SERVICE: Service = Service {
     seconds: &SECONDS,
 };
 
+/// A provider has answered with a 5xx.
+pub const SERVER_ERROR: &str = "server_error";
+/// An answer has ended too early.
+pub const BROKEN_OFF: &str = "broken_off";
+
 /// Handles for what the request path counts, looked up once.
 #[derive(Debug)]
 pub struct Metrics {
@@ -182,6 +187,7 @@ const OUTCOMES: [Outcome; 5] = [
 
 impl Metrics {
     pub fn new() -> Self {
+        register();
         Self {
             usage_dropped_total: counter!(USAGE_DROPPED),
             duration_seconds: histogram!(REQUEST_DURATION),
@@ -300,6 +306,26 @@ fn requests(endpoint: Endpoint, provider: Option<Provider>, outcome: Outcome) ->
         "provider" => provider.map_or("none", Provider::label),
         "outcome" => outcome.label()
     )
+}
+
+/// Lets everything that counts failures begin at 0: an alarm sees a first failure only
+/// if there was something before it.
+fn register() {
+    for kind in Kind::ALL {
+        counter!(ERRORS, "kind" => kind.label()).increment(0);
+    }
+    let failures = Kind::ALL.into_iter().filter(|it| it.is_providers());
+    let failures: Vec<_> = failures
+        .map(Kind::label)
+        .chain([SERVER_ERROR, BROKEN_OFF])
+        .collect();
+    for provider in ASKED.map(Provider::label) {
+        for kind in &failures {
+            counter!(PROVIDER_FAILURES, "provider" => provider, "kind" => *kind).increment(0);
+        }
+    }
+    counter!(LOG_LINES_DROPPED).increment(0);
+    counter!(SNAPSHOTS).increment(0);
 }
 
 /// A circuit has changed.

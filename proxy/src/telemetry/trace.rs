@@ -124,6 +124,7 @@ impl Trace {
             .build_with_context(builder, &self.parent);
         if outcome == Outcome::UpstreamFailed || line.status >= 500 {
             span.set_status(Status::error(outcome.label()));
+            span.set_attribute(KeyValue::new("error.type", outcome.label()));
         }
         let context = self.parent.with_span(span);
         for attempt in &self.attempts {
@@ -186,7 +187,13 @@ impl Tracing {
 }
 
 fn request(endpoint: Endpoint, line: &Line<'_>) -> Vec<KeyValue> {
+    // Without the access key, which stands in the path that the client asks for.
+    let (method, path) = endpoint.route().split_once(' ').unwrap_or(("_OTHER", ""));
     let mut attributes = vec![
+        KeyValue::new("http.request.method", method),
+        KeyValue::new("http.route", path),
+        KeyValue::new("url.path", path),
+        KeyValue::new("url.scheme", "http"),
         KeyValue::new("http.response.status_code", i64::from(line.status)),
         KeyValue::new("claude_code_proxy.endpoint", endpoint.label()),
         KeyValue::new("claude_code_proxy.request_id", line.request_id.to_string()),

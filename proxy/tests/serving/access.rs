@@ -290,3 +290,19 @@ impl Drop for Process {
         let _reaped = self.child.wait();
     }
 }
+
+/// Every index is older than no time at all. The load balancer is not told, or somebody
+/// would replace the proxy by one that knows nobody.
+#[tokio::test]
+async fn an_index_that_is_older_than_allowed_answers_nobody() {
+    let simulator = Simulator::start().await.unwrap();
+    let rig = Rig::with(simulator, &["--max-staleness=0"]).await;
+    let mut client = rig.client().await;
+    let path = format!("/ak/{}/v1/messages", key());
+    let answer = client.send(with_headers(&path, &[])).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.headers["retry-after"], "5");
+    let health = Request::get("/health").body(Full::default()).unwrap();
+    assert_eq!(client.send(health).await.status, 200);
+    assert!(rig.simulator.received().is_empty());
+}
