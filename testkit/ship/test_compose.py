@@ -30,6 +30,29 @@ def test_docker_understands_them():
     run(docker, "compose", *files, "config", "--quiet")
 
 
+@pytest.mark.parametrize(
+    "hashes",
+    [None, "exit 1", "echo '$argon2id$half'; exit 1", "exit 0"],
+    ids=["missing", "failed", "cut-off", "silent"],
+)
+def test_a_password_without_a_hash_is_not_made_up(tmp_path, hashes):
+    for audience in ["shared", "control", "postgres"]:
+        (tmp_path / audience).mkdir()
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    if hashes:
+        program = programs / "claude-code-control"
+        program.write_text(f"#!/bin/sh\n{hashes}\n")
+        program.chmod(0o755)
+    env = {"PATH": f"{programs}:/usr/bin:/bin"}
+    ended = subprocess.run(
+        [ROOT / "compose/generate-secrets", tmp_path], env=env, capture_output=True, text=True
+    )
+    assert ended.returncode != 0 and ended.stdout == "", ended
+    made = {file.name for file in (tmp_path / "control").iterdir()}
+    assert made == {"database-url", "jwt-secret"}
+
+
 def environment(service):
     return SERVICES[service].get("environment", {})
 
