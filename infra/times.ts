@@ -13,14 +13,15 @@ export const IDLE = {
 
 /**
  * What a task may take to stop, from SIGTERM on. A proxy needs its drain timeout,
- * 2 s to say farewell and 6 s to deliver its usage; then it is killed. Fargate
- * allows 120 s.
+ * 2 s to say farewell, 6 s to deliver its usage and 5 s for the last measurements to
+ * a collector; then it is killed. Fargate allows 120 s and no more, so the drain
+ * timeout is shorter than its default of 110 s. Control needs 45 s.
  *
  * Whether ECS tells a task to stop while it is being deregistered or afterwards,
  * its streams have the drain timeout.
  */
 export const DRAIN = {
-  timeout: Duration.seconds(110),
+  timeout: Duration.seconds(100),
   stop: Duration.seconds(120),
   deregistration: Duration.seconds(120),
 };

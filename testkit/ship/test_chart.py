@@ -9,7 +9,7 @@ import subprocess
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import ROOT, TOOLS, run
+from conftest import COLLECTOR, CONTROL_DRAIN, FAREWELL, FLUSH, ROOT, TOOLS, run
 
 CHART = ROOT / "charts/claude-code-proxy"
 CI = CHART / "ci"
@@ -183,8 +183,11 @@ def test_a_pod_outlives_its_drain():
         objects = render([], "--set", f"proxy.drainTimeoutSeconds={seconds}")
         assert environment(objects, "proxy")["PROXY_DRAIN_TIMEOUT"]["value"] == seconds
         grace = pods(objects)["proxy"]["spec"]["terminationGracePeriodSeconds"]
-        # Farewell and flush: 8 s.
-        assert grace >= int(seconds) + 10
+        assert grace > int(seconds) + FAREWELL + FLUSH + COLLECTOR
+    control = pods(objects)["control"]["spec"]
+    hook = control["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    needed = hook + 2 * CONTROL_DRAIN + COLLECTOR
+    assert control["terminationGracePeriodSeconds"] > needed
 
 
 def test_control_waits_until_nobody_is_sent_to_it_where_kubernetes_can():
