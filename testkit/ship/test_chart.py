@@ -227,6 +227,25 @@ def test_every_setting_exists(rendered, name, known):
         assert ours <= known
 
 
+def test_an_image_is_named_by_its_tag_or_exactly():
+    def images(*given):
+        objects = render([], *(part for it in given for part in ("--set", it)))
+        return {name: container(objects, name)["image"] for name in pods(objects)}
+
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert images()["proxy"] == f"claude-code-proxy:{version}"
+    tagged = ["image.repository=registry.example.com/gateway", "image.tag=1.2.3"]
+    control = "registry.example.com/gateway/claude-code-control"
+    assert images(*tagged)["control"] == f"{control}:1.2.3"
+    digest = "sha256:" + "5" * 64
+    # The other program keeps its tag.
+    assert images(*tagged, f"image.digest.control={digest}") == {
+        "proxy": "registry.example.com/gateway/claude-code-proxy:1.2.3",
+        "control": f"{control}@{digest}",
+        "migration": f"{control}@{digest}",
+    }
+
+
 def test_numbers_reach_the_programs_as_they_were_written(rendered):
     env = environment(rendered["everything"], "proxy")
     assert env["PROXY_MAX_BODY_BYTES"]["value"] == "33554432"
@@ -360,6 +379,8 @@ def test_metrics_are_scraped_where_a_service_has_them(rendered):
     [
         ("proxy.replica=3", "Additional property replica"),
         ("proxy.replicas=0", "proxy.replicas"),
+        ("image.digest.proxy=1.2.3", "image.digest.proxy"),
+        ("image.digest.migration=sha256:0", "Additional property migration"),
         ("proxy.settings.proxy_timezone=UTC", "proxy_timezone"),
         ("settings.PROXY_JWT_SECRET=a-secret-in-a-values-file", "PROXY_JWT_SECRET"),
         ("settings.PROXY_DRAIN_TIMEOUT=600", "PROXY_DRAIN_TIMEOUT"),
