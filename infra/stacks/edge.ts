@@ -15,6 +15,12 @@ import { Firewall } from './edge/firewall.ts';
 /** The longest that CloudFront waits for a byte without asking for a higher quota. */
 const SILENCE = Duration.seconds(120);
 
+/**
+ * CloudFront keeps these answers for ten seconds, also where it keeps no others, and
+ * whoever asks for the same gets another one's error.
+ */
+const KEPT_ERRORS = [404, 405, 414, 500, 501, 502, 503, 504];
+
 /** CloudFront in front of the load balancer, with a firewall. */
 export class EdgeStack extends Stack {
   constructor(scope: Construct, id: string, { parameters, ...props }: EdgeProps) {
@@ -52,6 +58,8 @@ export class EdgeStack extends Stack {
         originRequestPolicy: cloudfront.OriginRequestPolicy.ALL_VIEWER,
         compress: false,
       },
+      // No page in their place: the answers are ours.
+      errorResponses: KEPT_ERRORS.map((httpStatus) => ({ httpStatus, ttl: Duration.seconds(0) })),
     });
     explain(distribution, {
       CFR1: 'Developers work where they work; access is by key, and the console by address.',

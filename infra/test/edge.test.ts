@@ -63,6 +63,14 @@ describe('CloudFront', () => {
     });
   });
 
+  test('keeps no errors either, and puts no page in their place', () => {
+    // Those that it keeps by itself: its developer guide, "HTTP 4xx and 5xx status codes".
+    const kept = [404, 405, 414, 500, 501, 502, 503, 504];
+    configured({
+      CustomErrorResponses: kept.map((ErrorCode) => ({ ErrorCode, ErrorCachingMinTTL: 0 })),
+    });
+  });
+
   test('logs no path, because access keys stand in it', () => {
     configured({ Logging: Match.absent() });
     expect(rules().some((it) => it.VisibilityConfig.SampledRequestsEnabled)).toBe(false);
