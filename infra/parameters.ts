@@ -87,6 +87,7 @@ export const Context = z.strictObject({
   plan_api_key_arn: secretArn.optional(),
   timezone: z.string().default('UTC'),
   budget_webhook_url: url.optional(),
+  collector_endpoint: url.optional(),
 
   proxy_settings: settings,
   control_settings: settings,

@@ -34,7 +34,7 @@ export class NetworkStack extends Stack {
     this.proxy = this.securityGroup('Proxy', 'proxies');
     this.control = this.securityGroup('Control', 'control');
     this.database = this.securityGroup('Database', 'database');
-    this.permit();
+    this.permit(parameters);
     this.endpoints();
     const subnets = this.vpc.privateSubnets.map(({ subnetId }) => subnetId).join(',');
     new CfnOutput(this, 'CommandNetwork', {
@@ -95,7 +95,7 @@ export class NetworkStack extends Stack {
   }
 
   /** Who may speak to whom. Names are looked up past them, at the VPC's own resolver. */
-  private permit() {
+  private permit({ collector_endpoint }: Parameters) {
     const { loadBalancer, proxy, control, database } = this;
     loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(443), 'CloudFront');
     loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(80), 'redirected to HTTPS');
@@ -108,11 +108,20 @@ export class NetworkStack extends Stack {
     connect(control, database, PORTS.database, 'Postgres');
     proxy.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'Anthropic API, Bedrock, AWS');
     control.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'AWS, budget alerts');
+    const collector = collector_endpoint ? portOf(collector_endpoint) : 443;
+    if (collector === 443) return;
+    proxy.addEgressRule(Peer.anyIpv4(), Port.tcp(collector), 'OpenTelemetry collector');
+    control.addEgressRule(Peer.anyIpv4(), Port.tcp(collector), 'OpenTelemetry collector');
   }
 }
 
 interface NetworkProps extends StackProps {
   readonly parameters: Parameters;
+}
+
+function portOf(url: string): number {
+  const { port, protocol } = new URL(url);
+  return Number(port) || (protocol === 'https:' ? 443 : 80);
 }
 
 function connect(from: ec2.SecurityGroup, to: ec2.SecurityGroup, port: number, what: string) {
