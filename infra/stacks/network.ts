@@ -95,23 +95,41 @@ export class NetworkStack extends Stack {
   }
 
   /** Who may speak to whom. Names are looked up past them, at the VPC's own resolver. */
-  private permit({ collector_endpoint }: Parameters) {
+  private permit(parameters: Parameters) {
     const { loadBalancer, proxy, control, database } = this;
-    loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(443), 'CloudFront');
-    loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(80), 'redirected to HTTPS');
-    explain(loadBalancer, {
-      EC23: 'Whoever does not bring the secret header of our CloudFront is answered 403. The list of its addresses would take more rules than a security group has.',
-    });
+    this.permitEdge(parameters);
     connect(loadBalancer, proxy, PORTS.proxy, 'clients');
     connect(loadBalancer, control, PORTS.admin, 'administrators');
     connect(proxy, control, PORTS.grpc, 'sync');
     connect(control, database, PORTS.database, 'Postgres');
     proxy.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'Anthropic API, Bedrock, AWS');
     control.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'AWS, budget alerts');
-    const collector = collector_endpoint ? portOf(collector_endpoint) : 443;
-    if (collector === 443) return;
-    proxy.addEgressRule(Peer.anyIpv4(), Port.tcp(collector), 'OpenTelemetry collector');
-    control.addEgressRule(Peer.anyIpv4(), Port.tcp(collector), 'OpenTelemetry collector');
+    this.permitCollector(parameters);
+  }
+
+  /**
+   * The list counts as 55 of the 60 rules that a security group has, so there is room
+   * for one port. CloudFront asks for no other.
+   */
+  private permitEdge({ cloudfront_prefix_list_id: list }: Parameters) {
+    const { loadBalancer } = this;
+    if (list) {
+      loadBalancer.addIngressRule(Peer.prefixList(list), Port.tcp(443), 'CloudFront');
+      return;
+    }
+    loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(443), 'CloudFront');
+    loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(80), 'redirected to HTTPS');
+    explain(loadBalancer, {
+      EC23: 'Whoever does not bring the secret header of our CloudFront is answered 403; cloudfront_prefix_list_id closes it to all others.',
+    });
+  }
+
+  private permitCollector({ collector_endpoint }: Parameters) {
+    const port = collector_endpoint ? portOf(collector_endpoint) : 443;
+    if (port === 443) return;
+    for (const process of [this.proxy, this.control]) {
+      process.addEgressRule(Peer.anyIpv4(), Port.tcp(port), 'OpenTelemetry collector');
+    }
   }
 }
 

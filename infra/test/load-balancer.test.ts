@@ -46,6 +46,20 @@ describe('who comes past the edge', () => {
   });
 });
 
+test('with CloudFront’s list of addresses nobody else reaches it, and port 80 is closed', () => {
+  const closed = { cloudfront_prefix_list_id: 'pl-0123abcd' };
+  const network = template('Network', closed);
+  network.allResourcesProperties('AWS::EC2::SecurityGroup', {
+    SecurityGroupIngress: Match.absent(),
+  });
+  const lists = Match.objectLike({ SourcePrefixListId: 'pl-0123abcd', FromPort: 443, ToPort: 443 });
+  network.resourcePropertiesCountIs('AWS::EC2::SecurityGroupIngress', lists, 1);
+  const ports = properties<{ Port: number }>(template('LoadBalancer', closed), LISTENER);
+  expect(ports.map((it) => it.Port)).toEqual([443]);
+  // The header is asked for nevertheless: CloudFront is everybody's.
+  expect(rules(closed).flatMap(shown)).toHaveLength(2);
+});
+
 test('what developers ask goes to proxies, everything else to control', () => {
   const balancer = template('LoadBalancer');
   balancer.hasResourceProperties(RULE, {
