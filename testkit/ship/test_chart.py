@@ -257,6 +257,19 @@ def test_the_migration_comes_before_an_upgrade(rendered):
     assert container(rendered["default"], "migration")["args"] == ["migrate"]
 
 
+def test_a_restored_database_is_told_by_a_job_like_that_of_the_migration():
+    guide = (ROOT / "docs/kubernetes.md").read_text()
+    before, after = re.search(r"sed 's/(args: .*)/(args: .*)/'", guide).groups()
+    template = ["--show-only", "templates/migration.yaml", "--kube-version", KUBERNETES[-1]]
+    text = run(*helm("template", "gateway", CHART, *template))
+    job = yaml.safe_load(re.sub(before, after, text))
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["new-epoch"]
+    name = job["metadata"]["name"]
+    assert f"wait job/{name} " in guide and f"delete job {name}\n" in guide
+    # Control is not told by its own pods: they would serve before they hear of it.
+    assert "-- claude-code-control new-epoch" not in guide
+
+
 def test_proxies_scale_on_streams_and_cpu(rendered):
     scaler = of(rendered["ha"], "HorizontalPodAutoscaler", "proxy")["spec"]
     named = [it["pods"]["metric"]["name"] for it in scaler["metrics"] if it["type"] == "Pods"]
