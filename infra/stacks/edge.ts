@@ -9,11 +9,8 @@ import type { Construct } from 'constructs';
 import { explain } from '../explain.ts';
 import { ORIGIN_VERIFY, originDomain, originVerifySecret } from '../origin.ts';
 import type { Parameters } from '../parameters.ts';
-import { IDLE } from '../times.ts';
+import { EDGE_PATIENCE, IDLE } from '../times.ts';
 import { Firewall } from './edge/firewall.ts';
-
-/** The longest that CloudFront waits for a byte without asking for a higher quota. */
-const SILENCE = Duration.seconds(120);
 
 /**
  * CloudFront keeps these answers for ten seconds, also where it keeps no others, and
@@ -75,7 +72,7 @@ function origin(parameters: Parameters): HttpOrigin {
   return new HttpOrigin(originDomain(parameters), {
     protocolPolicy: cloudfront.OriginProtocolPolicy.HTTPS_ONLY,
     originSslProtocols: [cloudfront.OriginSslPolicy.TLS_V1_2],
-    readTimeout: SILENCE,
+    readTimeout: EDGE_PATIENCE,
     keepaliveTimeout: IDLE.edge,
     customHeaders: { [ORIGIN_VERIFY]: secret.unsafeUnwrap() }, // a reference, not the value
   });

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+
 import { Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, test } from 'vitest';
 
@@ -50,6 +52,17 @@ describe('CloudFront', () => {
         }),
       ],
     });
+  });
+
+  test('waits as long as it may without a higher quota', () => {
+    configured({
+      Origins: [
+        Match.objectLike({
+          CustomOriginConfig: Match.objectLike({ OriginReadTimeout: 120 }),
+        }),
+      ],
+    });
+    expect(readFileSync('../docs/ecs.md', 'utf8')).toContain('within 120 s, CloudFront’s patience');
   });
 
   test('keeps, compresses and changes nothing', () => {
