@@ -37,6 +37,8 @@ export const METRICS = {
   errorCount: (Provider: Provider) => metric('ErrorCount', 'Sum', { Provider }),
   bedrockTokensUsed: (TokenType: 'input' | 'output') =>
     metric('BedrockTokensUsed', 'Sum', { TokenType }),
+  /** Once for each request, whatever was asked and whoever answered. */
+  requestsEnded: metric('RequestsEnded', 'Sum', PROXY),
   fallbackCount: metric('FallbackCount', 'Sum', PROXY),
   usageDropped: metric('UsageDropped', 'Sum', PROXY),
 

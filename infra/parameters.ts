@@ -87,6 +87,7 @@ export const Context = z.strictObject({
   plan_api_key_arn: secretArn.optional(),
   timezone: z.string().default('UTC'),
   budget_webhook_url: url.optional(),
+  collector_endpoint: url.optional(),
 
   proxy_settings: settings,
   control_settings: settings,
@@ -96,6 +97,10 @@ export const Context = z.strictObject({
   plan_latency_ms: milliseconds.default(500),
   bedrock_latency_ms: milliseconds.default(1000),
 
+  cloudfront_prefix_list_id: z
+    .string()
+    .regex(/^pl-[0-9a-f]+$/, 'must be the id of a managed prefix list, such as pl-0123abcd')
+    .optional(),
   origin_verify_generation: z.coerce.number().int().positive().default(1),
 });
 

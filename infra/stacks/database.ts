@@ -56,7 +56,8 @@ export class DatabaseStack extends Stack {
       copyTagsToSnapshot: true,
       cloudwatchLogsExports: ['postgresql'],
       deletionProtection: parameters.isProtected,
-      removalPolicy: parameters.isProtected ? RemovalPolicy.RETAIN : RemovalPolicy.SNAPSHOT,
+      // A last snapshot would be of no use: its key is deleted with the other stack.
+      removalPolicy: parameters.isProtected ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
     });
     // RDS would make it itself, and keep it for ever.
     this.cluster.node.addDependency(log);
@@ -78,7 +79,7 @@ export class DatabaseStack extends Stack {
     });
     if (!isProtected) {
       explain(this.cluster, {
-        RDS10: 'Environments that are not protected can be deleted; a last snapshot is made.',
+        RDS10: 'Environments that are not protected can be deleted, with all that they hold.',
       });
     }
     explain(this, {

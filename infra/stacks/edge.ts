@@ -9,11 +9,14 @@ import type { Construct } from 'constructs';
 import { explain } from '../explain.ts';
 import { ORIGIN_VERIFY, originDomain, originVerifySecret } from '../origin.ts';
 import type { Parameters } from '../parameters.ts';
-import { IDLE } from '../times.ts';
+import { EDGE_PATIENCE, IDLE } from '../times.ts';
 import { Firewall } from './edge/firewall.ts';
 
-/** The longest that CloudFront waits for a byte without asking for a higher quota. */
-const SILENCE = Duration.seconds(120);
+/**
+ * CloudFront keeps these answers for ten seconds, also where it keeps no others, and
+ * whoever asks for the same gets another one's error.
+ */
+const KEPT_ERRORS = [404, 405, 414, 500, 501, 502, 503, 504];
 
 /** CloudFront in front of the load balancer, with a firewall. */
 export class EdgeStack extends Stack {
@@ -52,6 +55,8 @@ export class EdgeStack extends Stack {
         originRequestPolicy: cloudfront.OriginRequestPolicy.ALL_VIEWER,
         compress: false,
       },
+      // No page in their place: the answers are ours.
+      errorResponses: KEPT_ERRORS.map((httpStatus) => ({ httpStatus, ttl: Duration.seconds(0) })),
     });
     explain(distribution, {
       CFR1: 'Developers work where they work; access is by key, and the console by address.',
@@ -67,7 +72,7 @@ function origin(parameters: Parameters): HttpOrigin {
   return new HttpOrigin(originDomain(parameters), {
     protocolPolicy: cloudfront.OriginProtocolPolicy.HTTPS_ONLY,
     originSslProtocols: [cloudfront.OriginSslPolicy.TLS_V1_2],
-    readTimeout: SILENCE,
+    readTimeout: EDGE_PATIENCE,
     keepaliveTimeout: IDLE.edge,
     customHeaders: { [ORIGIN_VERIFY]: secret.unsafeUnwrap() }, // a reference, not the value
   });

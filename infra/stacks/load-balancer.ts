@@ -32,7 +32,7 @@ export class LoadBalancerStack extends Stack {
     this.loadBalancer = this.balancer(parameters, network);
     this.proxies = this.targets('Proxies', network, PORTS.proxy, DRAIN.deregistration);
     this.control = this.targets('Control', network, PORTS.admin, Duration.seconds(30));
-    this.redirect();
+    if (!parameters.cloudfront_prefix_list_id) this.redirect();
     this.listen(this.certificate(parameters), this.originVerify(parameters));
   }
 
@@ -68,6 +68,7 @@ export class LoadBalancerStack extends Stack {
     });
   }
 
+  /** For people who have found it; CloudFront asks for HTTPS only. */
   private redirect() {
     this.loadBalancer.addListener('Http', {
       port: 80,

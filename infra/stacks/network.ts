@@ -34,7 +34,7 @@ export class NetworkStack extends Stack {
     this.proxy = this.securityGroup('Proxy', 'proxies');
     this.control = this.securityGroup('Control', 'control');
     this.database = this.securityGroup('Database', 'database');
-    this.permit();
+    this.permit(parameters);
     this.endpoints();
     const subnets = this.vpc.privateSubnets.map(({ subnetId }) => subnetId).join(',');
     new CfnOutput(this, 'CommandNetwork', {
@@ -95,24 +95,51 @@ export class NetworkStack extends Stack {
   }
 
   /** Who may speak to whom. Names are looked up past them, at the VPC's own resolver. */
-  private permit() {
+  private permit(parameters: Parameters) {
     const { loadBalancer, proxy, control, database } = this;
-    loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(443), 'CloudFront');
-    loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(80), 'redirected to HTTPS');
-    explain(loadBalancer, {
-      EC23: 'Whoever does not bring the secret header of our CloudFront is answered 403. The list of its addresses would take more rules than a security group has.',
-    });
+    this.permitEdge(parameters);
     connect(loadBalancer, proxy, PORTS.proxy, 'clients');
     connect(loadBalancer, control, PORTS.admin, 'administrators');
     connect(proxy, control, PORTS.grpc, 'sync');
     connect(control, database, PORTS.database, 'Postgres');
     proxy.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'Anthropic API, Bedrock, AWS');
     control.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'AWS, budget alerts');
+    this.permitCollector(parameters);
+  }
+
+  /**
+   * The list counts as 55 of the 60 rules that a security group has, so there is room
+   * for one port. CloudFront asks for no other.
+   */
+  private permitEdge({ cloudfront_prefix_list_id: list }: Parameters) {
+    const { loadBalancer } = this;
+    if (list) {
+      loadBalancer.addIngressRule(Peer.prefixList(list), Port.tcp(443), 'CloudFront');
+      return;
+    }
+    loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(443), 'CloudFront');
+    loadBalancer.addIngressRule(Peer.anyIpv4(), Port.tcp(80), 'redirected to HTTPS');
+    explain(loadBalancer, {
+      EC23: 'Whoever does not bring the secret header of our CloudFront is answered 403; cloudfront_prefix_list_id closes it to all others.',
+    });
+  }
+
+  private permitCollector({ collector_endpoint }: Parameters) {
+    const port = collector_endpoint ? portOf(collector_endpoint) : 443;
+    if (port === 443) return;
+    for (const process of [this.proxy, this.control]) {
+      process.addEgressRule(Peer.anyIpv4(), Port.tcp(port), 'OpenTelemetry collector');
+    }
   }
 }
 
 interface NetworkProps extends StackProps {
   readonly parameters: Parameters;
+}
+
+function portOf(url: string): number {
+  const { port, protocol } = new URL(url);
+  return Number(port) || (protocol === 'https:' ? 443 : 80);
 }
 
 function connect(from: ec2.SecurityGroup, to: ec2.SecurityGroup, port: number, what: string) {

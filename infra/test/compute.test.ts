@@ -30,6 +30,7 @@ interface Task {
 const EVERYTHING = {
   bedrock_use_role: 'true',
   budget_webhook_url: 'https://example.com/alerts',
+  collector_endpoint: 'http://collector.example.com:4317',
   plan_api_key_arn: 'arn:aws:secretsmanager:ap-northeast-2:111111111111:secret:plan-AbCdEf',
 };
 
@@ -103,8 +104,8 @@ describe('a task', () => {
   });
 
   test('has done all that it does on SIGTERM before it is killed', () => {
-    // 2 s to say farewell, 6 s to deliver usage: docs/failover.md.
-    const needed = Number(value('proxy', 'PROXY_DRAIN_TIMEOUT')) + 2 + 6;
+    // 2 s to say farewell, 6 s to deliver usage, 5 s for a collector: docs/failover.md.
+    const needed = Number(value('proxy', 'PROXY_DRAIN_TIMEOUT')) + 2 + 6 + 5;
     expect(container('proxy').StopTimeout).toBe(120);
     expect(needed).toBeLessThan(120);
   });
@@ -203,6 +204,15 @@ describe('settings', () => {
     expect(() => container('control', { control_settings })).toThrow(
       'control_settings: PROXY_PUBLIC_URL is set by the stack',
     );
+  });
+
+  test('of both processes name the collector, where there is one', () => {
+    const { collector_endpoint } = EVERYTHING;
+    const set = { Name: 'OTEL_EXPORTER_OTLP_ENDPOINT', Value: collector_endpoint };
+    for (const name of ['proxy', 'control']) {
+      expect(container(name, { collector_endpoint }).Environment).toContainEqual(set);
+      expect(container(name).Environment.map((it) => it.Name)).not.toContain(set.Name);
+    }
   });
 
   test('lead proxies to control, which believes edge and load balancer', () => {

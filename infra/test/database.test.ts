@@ -28,14 +28,15 @@ test('nobody speaks to it in clear', () => {
   });
 });
 
-test('production cannot be deleted by mistake; dev leaves a snapshot', () => {
+test('production cannot be deleted by mistake; dev leaves nothing that has lost its key', () => {
   const prod = template('Database', { environment: 'prod' });
   prod.hasResource(CLUSTER, { DeletionPolicy: 'Retain', Properties: { DeletionProtection: true } });
   const dev = template('Database');
   dev.hasResource(CLUSTER, {
-    DeletionPolicy: 'Snapshot',
+    DeletionPolicy: 'Delete',
     Properties: { DeletionProtection: false },
   });
+  template('Secrets').hasResource('AWS::KMS::Key', { DeletionPolicy: 'Delete' });
 });
 
 test('it has fixed names, so that a restored one can take its place', () => {

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+
 import { Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, test } from 'vitest';
 
@@ -52,6 +54,17 @@ describe('CloudFront', () => {
     });
   });
 
+  test('waits as long as it may without a higher quota', () => {
+    configured({
+      Origins: [
+        Match.objectLike({
+          CustomOriginConfig: Match.objectLike({ OriginReadTimeout: 120 }),
+        }),
+      ],
+    });
+    expect(readFileSync('../docs/ecs.md', 'utf8')).toContain('within 120 s, CloudFront’s patience');
+  });
+
   test('keeps, compresses and changes nothing', () => {
     configured({
       DefaultCacheBehavior: {
@@ -60,6 +73,14 @@ describe('CloudFront', () => {
         CachePolicyId: '4135ea2d-6df8-44a3-9df3-4b5a84be39ad', // CachingDisabled
         OriginRequestPolicyId: '216adef6-5c7f-47e4-b989-5492eafa07d3', // AllViewer
       },
+    });
+  });
+
+  test('keeps no errors either, and puts no page in their place', () => {
+    // Those that it keeps by itself: its developer guide, "HTTP 4xx and 5xx status codes".
+    const kept = [404, 405, 414, 500, 501, 502, 503, 504];
+    configured({
+      CustomErrorResponses: kept.map((ErrorCode) => ({ ErrorCode, ErrorCachingMinTTL: 0 })),
     });
   });
 

@@ -46,6 +46,20 @@ describe('who comes past the edge', () => {
   });
 });
 
+test('with CloudFront’s list of addresses nobody else reaches it, and port 80 is closed', () => {
+  const closed = { cloudfront_prefix_list_id: 'pl-0123abcd' };
+  const network = template('Network', closed);
+  network.allResourcesProperties('AWS::EC2::SecurityGroup', {
+    SecurityGroupIngress: Match.absent(),
+  });
+  const lists = Match.objectLike({ SourcePrefixListId: 'pl-0123abcd', FromPort: 443, ToPort: 443 });
+  network.resourcePropertiesCountIs('AWS::EC2::SecurityGroupIngress', lists, 1);
+  const ports = properties<{ Port: number }>(template('LoadBalancer', closed), LISTENER);
+  expect(ports.map((it) => it.Port)).toEqual([443]);
+  // The header is asked for nevertheless: CloudFront is everybody's.
+  expect(rules(closed).flatMap(shown)).toHaveLength(2);
+});
+
 test('what developers ask goes to proxies, everything else to control', () => {
   const balancer = template('LoadBalancer');
   balancer.hasResourceProperties(RULE, {
@@ -91,17 +105,20 @@ describe('the secret header', () => {
 });
 
 test('an idle connection is closed from outside inwards, and never between two pings', () => {
-  const ingress = readFileSync('../proxy/src/ingress.rs', 'utf8');
-  const proxy = Number(
-    /const HEAD_TIMEOUT: Duration = Duration::from_secs\((\d+)\)/.exec(ingress)?.[1],
-  );
-  const settings = readFileSync('../proxy/src/settings.rs', 'utf8');
-  const ping = Number(/"PROXY_PING_INTERVAL", default_value = "(\d+)"/.exec(settings)?.[1]);
+  const number = (file: string, pattern: RegExp) =>
+    Number(pattern.exec(readFileSync(file, 'utf8'))?.[1]);
+  const kept = /const (?:KEEP_ALIVE|IDLE\w*): Duration = Duration::from_secs\((\d+)\)/;
+  const settings = '../proxy/src/settings.rs';
+  const ping = number(settings, /"PROXY_PING_INTERVAL", default_value = "(\d+)"/);
+  const firstByte = number(settings, /"PROXY_FIRST_BYTE_TIMEOUT", default_value = "(\d+)"/);
   const edge = IDLE.edge.toSeconds();
   const loadBalancer = IDLE.loadBalancer.toSeconds();
-  expect([ping, edge, loadBalancer, proxy]).toEqual(
-    [ping, edge, loadBalancer, proxy].toSorted((a, b) => a - b),
-  );
+  expect(ping).toBeLessThan(edge);
+  expect(edge).toBeLessThan(loadBalancer);
+  expect(firstByte).toBeLessThan(loadBalancer);
+  for (const process of ['../proxy/src/ingress.rs', '../control/src/http.rs']) {
+    expect(loadBalancer, process).toBeLessThan(number(process, kept));
+  }
   template('LoadBalancer').hasResourceProperties('AWS::ElasticLoadBalancingV2::LoadBalancer', {
     LoadBalancerAttributes: Match.arrayWith([
       { Key: 'idle_timeout.timeout_seconds', Value: `${loadBalancer}` },

@@ -68,6 +68,19 @@ describe('alarms', () => {
     }
   });
 
+  test('the share that moved on is one of requests, each counted once', () => {
+    const { Metrics = [], Threshold } = alarm('HighFallbackRate');
+    const stats = Metrics.flatMap((it) => it.MetricStat ?? []);
+    expect(stats.map((it) => it.Metric.MetricName)).toEqual(['RequestsEnded', 'FallbackCount']);
+    for (const { Metric } of stats) {
+      expect(Metric.Dimensions).toEqual([{ Name: 'Service', Value: 'proxy' }]);
+    }
+    expect(Metrics.flatMap((it) => it.Expression ?? [])).toEqual([
+      'IF(requests >= 10, 100 * FILL(fallbacks, 0) / requests, 0)',
+    ]);
+    expect(Threshold).toBe(10);
+  });
+
   test('UnhealthyTasks comes after one minute with fewer than two, or with none at all', () => {
     for (const name of ['UnhealthyTasks', 'UnhealthyControl']) {
       expect(alarm(name)).toMatchObject({

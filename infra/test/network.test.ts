@@ -48,6 +48,28 @@ test('only the load balancer is open to everybody', () => {
   expect(open.map((it) => it.GroupDescription)).toEqual(['Claude Code Proxy: load balancer']);
 });
 
+test.each([
+  ['http://collector.example.com:4317', [4317]],
+  ['http://collector.example.com', [80]],
+  // That port is open already.
+  ['https://collector.example.com', []],
+  [undefined, []],
+])('a collector at %s is reached at %j by both processes', (collector_endpoint, ports) => {
+  interface Group {
+    readonly GroupDescription: string;
+    readonly SecurityGroupEgress: { readonly CidrIp: string; readonly FromPort: number }[];
+  }
+  const groups = properties<Group>(
+    template('Network', { collector_endpoint }),
+    'AWS::EC2::SecurityGroup',
+  );
+  const processes = groups.filter((it) => /: (proxies|control)$/.test(it.GroupDescription));
+  expect(processes).toHaveLength(2);
+  for (const { SecurityGroupEgress: egress } of processes) {
+    expect(egress.map((it) => it.FromPort)).toEqual([443, ...ports]);
+  }
+});
+
 test('the database has no way out', () => {
   network.hasResourceProperties('AWS::EC2::SecurityGroup', {
     GroupDescription: 'Claude Code Proxy: database',

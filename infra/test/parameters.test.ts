@@ -38,6 +38,8 @@ describe('context variables', () => {
     ['cpu_architecture', 'MIPS'],
     ['plan_api_key_arn', 'sk-ant-company'],
     ['budget_webhook_url', 'example.com'],
+    ['collector_endpoint', 'collector:4317'],
+    ['cloudfront_prefix_list_id', 'com.amazonaws.global.cloudfront.origin-facing'],
     ['origin_verify_generation', '0'],
     ['plan_latency_ms', 'fast'],
     ['proxy_settings', 'PROXY_MAX_STALENESS=600'],

@@ -16,6 +16,22 @@ PYTHON_TOOLS = ROOT / ".state/ship/venv/bin"
 PROGRAMS = ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug"
 
 
+def seconds(file, duration):
+    """A duration of the programs."""
+    found = re.search(duration + r"Duration::from_secs\((\d+)\)", (ROOT / file).read_text())
+    assert found, f"{file}: {duration}"
+    return int(found[1])
+
+
+# What the programs take to stop besides PROXY_DRAIN_TIMEOUT. Control has its own for
+# requests, and again for batches of usage.
+FAREWELL = seconds("proxy/src/app.rs", "const FAREWELL: Duration = ")
+FLUSH = seconds("proxy/src/app.rs", "const FLUSH: Duration = ")
+CONTROL_DRAIN = seconds("control/src/settings.rs", "drain: ")
+# At most, for what a collector has not got yet.
+COLLECTOR = 5
+
+
 def run(*command, **more):
     """What a command prints; it must succeed."""
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, **more)

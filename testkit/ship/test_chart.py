@@ -9,7 +9,7 @@ import subprocess
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import ROOT, TOOLS, run
+from conftest import COLLECTOR, CONTROL_DRAIN, FAREWELL, FLUSH, ROOT, TOOLS, run
 
 CHART = ROOT / "charts/claude-code-proxy"
 CI = CHART / "ci"
@@ -183,8 +183,11 @@ def test_a_pod_outlives_its_drain():
         objects = render([], "--set", f"proxy.drainTimeoutSeconds={seconds}")
         assert environment(objects, "proxy")["PROXY_DRAIN_TIMEOUT"]["value"] == seconds
         grace = pods(objects)["proxy"]["spec"]["terminationGracePeriodSeconds"]
-        # Farewell and flush: 8 s.
-        assert grace >= int(seconds) + 10
+        assert grace > int(seconds) + FAREWELL + FLUSH + COLLECTOR
+    control = pods(objects)["control"]["spec"]
+    hook = control["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    needed = hook + 2 * CONTROL_DRAIN + COLLECTOR
+    assert control["terminationGracePeriodSeconds"] > needed
 
 
 def test_control_waits_until_nobody_is_sent_to_it_where_kubernetes_can():
@@ -224,6 +227,25 @@ def test_every_setting_exists(rendered, name, known):
         assert ours <= known
 
 
+def test_an_image_is_named_by_its_tag_or_exactly():
+    def images(*given):
+        objects = render([], *(part for it in given for part in ("--set", it)))
+        return {name: container(objects, name)["image"] for name in pods(objects)}
+
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert images()["proxy"] == f"claude-code-proxy:{version}"
+    tagged = ["image.repository=registry.example.com/gateway", "image.tag=1.2.3"]
+    control = "registry.example.com/gateway/claude-code-control"
+    assert images(*tagged)["control"] == f"{control}:1.2.3"
+    digest = "sha256:" + "5" * 64
+    # The other program keeps its tag.
+    assert images(*tagged, f"image.digest.control={digest}") == {
+        "proxy": "registry.example.com/gateway/claude-code-proxy:1.2.3",
+        "control": f"{control}@{digest}",
+        "migration": f"{control}@{digest}",
+    }
+
+
 def test_numbers_reach_the_programs_as_they_were_written(rendered):
     env = environment(rendered["everything"], "proxy")
     assert env["PROXY_MAX_BODY_BYTES"]["value"] == "33554432"
@@ -233,6 +255,19 @@ def test_the_migration_comes_before_an_upgrade(rendered):
     job = of(rendered["default"], "Job", "migration")
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
     assert container(rendered["default"], "migration")["args"] == ["migrate"]
+
+
+def test_a_restored_database_is_told_by_a_job_like_that_of_the_migration():
+    guide = (ROOT / "docs/kubernetes.md").read_text()
+    before, after = re.search(r"sed 's/(args: .*)/(args: .*)/'", guide).groups()
+    template = ["--show-only", "templates/migration.yaml", "--kube-version", KUBERNETES[-1]]
+    text = run(*helm("template", "gateway", CHART, *template))
+    job = yaml.safe_load(re.sub(before, after, text))
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["new-epoch"]
+    name = job["metadata"]["name"]
+    assert f"wait job/{name} " in guide and f"delete job {name}\n" in guide
+    # Control is not told by its own pods: they would serve before they hear of it.
+    assert "-- claude-code-control new-epoch" not in guide
 
 
 def test_proxies_scale_on_streams_and_cpu(rendered):
@@ -357,6 +392,8 @@ def test_metrics_are_scraped_where_a_service_has_them(rendered):
     [
         ("proxy.replica=3", "Additional property replica"),
         ("proxy.replicas=0", "proxy.replicas"),
+        ("image.digest.proxy=1.2.3", "image.digest.proxy"),
+        ("image.digest.migration=sha256:0", "Additional property migration"),
         ("proxy.settings.proxy_timezone=UTC", "proxy_timezone"),
         ("settings.PROXY_JWT_SECRET=a-secret-in-a-values-file", "PROXY_JWT_SECRET"),
         ("settings.PROXY_DRAIN_TIMEOUT=600", "PROXY_DRAIN_TIMEOUT"),

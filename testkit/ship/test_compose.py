@@ -10,7 +10,18 @@ from queue import Queue
 
 import pytest
 import yaml
-from conftest import PYTHON_TOOLS, ROOT, TOOLS, free_port, run, started
+from conftest import (
+    COLLECTOR,
+    CONTROL_DRAIN,
+    FAREWELL,
+    FLUSH,
+    PYTHON_TOOLS,
+    ROOT,
+    TOOLS,
+    free_port,
+    run,
+    started,
+)
 
 FILES = ["compose.yaml", "compose/tls.yaml"]
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
@@ -28,6 +39,29 @@ def test_docker_understands_them():
         pytest.skip("there is no `docker compose` here")
     files = [part for file in FILES for part in ("--file", file)]
     run(docker, "compose", *files, "config", "--quiet")
+
+
+@pytest.mark.parametrize(
+    "hashes",
+    [None, "exit 1", "echo '$argon2id$half'; exit 1", "exit 0"],
+    ids=["missing", "failed", "cut-off", "silent"],
+)
+def test_a_password_without_a_hash_is_not_made_up(tmp_path, hashes):
+    for audience in ["shared", "control", "postgres"]:
+        (tmp_path / audience).mkdir()
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    if hashes:
+        program = programs / "claude-code-control"
+        program.write_text(f"#!/bin/sh\n{hashes}\n")
+        program.chmod(0o755)
+    env = {"PATH": f"{programs}:/usr/bin:/bin"}
+    ended = subprocess.run(
+        [ROOT / "compose/generate-secrets", tmp_path], env=env, capture_output=True, text=True
+    )
+    assert ended.returncode != 0 and ended.stdout == "", ended
+    made = {file.name for file in (tmp_path / "control").iterdir()}
+    assert made == {"database-url", "jwt-secret"}
 
 
 def environment(service):
@@ -68,17 +102,20 @@ def test_nothing_runs_with_more_rights_than_it_needs():
     assert published == {"balancer"}
 
 
-def test_a_proxy_has_the_time_that_it_takes_to_stop():
+def test_what_stops_has_the_time_that_it_takes():
     settings = (ROOT / "proxy/src/settings.rs").read_text()
-    drain = re.search(r'env = "PROXY_DRAIN_TIMEOUT", default_value = "(\d+)"', settings)
-    stop = (ROOT / "proxy/src/app.rs").read_text()
-    farewell, flush = (
-        re.search(rf"const {name}: Duration = Duration::from_secs\((\d+)\);", stop)
-        for name in ["FAREWELL", "FLUSH"]
+    drain = int(re.search(r'env = "PROXY_DRAIN_TIMEOUT", default_value = "(\d+)"', settings)[1])
+    proxy = drain + FAREWELL + FLUSH + COLLECTOR
+    needed = {"proxy-1": proxy, "proxy-2": proxy, "control": 2 * CONTROL_DRAIN + COLLECTOR}
+    for service, time in needed.items():
+        assert int(SERVICES[service]["stop_grace_period"].removesuffix("s")) > time
+
+
+def test_nobody_speaks_to_it_over_a_network_in_clear_unless_that_is_asked_for():
+    assert all(
+        port.startswith(("127.0.0.1:", "${CLIENT_BIND:-127.0.0.1}:"))
+        for port in SERVICES["balancer"]["ports"]
     )
-    needed = sum(int(it[1]) for it in [drain, farewell, flush])
-    for proxy in ["proxy-1", "proxy-2"]:
-        assert int(SERVICES[proxy]["stop_grace_period"].removesuffix("s")) > needed
 
 
 def test_the_balancers_file_is_formatted_and_valid():

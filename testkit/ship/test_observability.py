@@ -13,7 +13,7 @@ RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule
 DASHBOARDS = sorted((ROOT / "observability/dashboards").glob("*.json"))
 METRIC = re.compile(r"\b((?:proxy|control)_\w+)(?:\{([^}]*)\})?")
 # What Prometheus itself puts on every series.
-TARGET_LABELS = {"instance", "le", "exported_job"}
+TARGET_LABELS = {"instance", "le", "exported_job", "namespace"}
 
 
 def exposed():
@@ -86,6 +86,12 @@ def test_every_alert_has_a_test_in_which_it_fires():
     asked = [test for it in tests for test in it["alert_rule_test"]]
     fires = {it["alertname"] for it in asked if it.get("exp_alerts")}
     assert fires == {rule["alert"] for rule in RULES}
+
+
+def test_no_alert_adds_up_two_gateways():
+    for rule in RULES:
+        sums = re.findall(r"\b(?:sum|max|group|count)\b(?! by \(namespace\b)", rule["expr"])
+        assert not sums, rule["alert"]
 
 
 def test_every_alert_says_what_to_do():

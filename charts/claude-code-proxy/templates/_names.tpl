@@ -26,7 +26,9 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
 {{- $root := index . 0 -}}
 {{- $image := $root.Values.image -}}
 {{- $prefix := ternary (printf "%s/" (trimSuffix "/" $image.repository)) "" (ne $image.repository "") -}}
-{{ $prefix }}claude-code-{{ index . 1 }}:{{ default $root.Chart.AppVersion $image.tag }}
+{{- $digest := get $image.digest (index . 1) -}}
+{{- $version := ternary (printf "@%s" $digest) (printf ":%s" (default $root.Chart.AppVersion $image.tag)) (ne $digest "") -}}
+{{ $prefix }}claude-code-{{ index . 1 }}{{ $version }}
 {{- end -}}
 
 {{- define "secretName" -}}

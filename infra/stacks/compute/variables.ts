@@ -69,6 +69,9 @@ function shared(parameters: Parameters, secrets: SecretsStack): Variables {
     PROXY_BEDROCK_USE_ROLE: `${parameters.bedrock_use_role}`,
     PROXY_LOG_LEVEL: parameters.log_level,
     PROXY_CLOUDWATCH_METRICS: 'true',
+    ...(parameters.collector_endpoint && {
+      OTEL_EXPORTER_OTLP_ENDPOINT: parameters.collector_endpoint,
+    }),
   };
 }
 

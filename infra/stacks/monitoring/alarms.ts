@@ -83,20 +83,13 @@ function latency(provider: Provider, milliseconds: number): Rule {
   };
 }
 
+/** Of requests, and not of RequestCount: who moves on asks two providers. */
 function fallbackRate(): Rule {
-  const requests = new cloudwatch.MathExpression({
-    expression: 'FILL(plan, 0) + FILL(bedrock, 0)',
-    usingMetrics: {
-      plan: METRICS.requestCount('plan'),
-      bedrock: METRICS.requestCount('bedrock'),
-    },
-    period: Duration.minutes(5),
-  });
   return {
     name: 'HighFallbackRate',
     runbook: 'fallback-rate',
     says: `More than 10% of the requests moved on to another provider, of at least ${MINIMUM} in 5 minutes.`,
-    metric: ifBusy('100 * FILL(fallbacks, 0) / requests', requests, {
+    metric: ifBusy('100 * FILL(fallbacks, 0) / requests', METRICS.requestsEnded, {
       fallbacks: METRICS.fallbackCount,
     }),
     threshold: 10,

@@ -23,7 +23,7 @@ export function widgets(watched: Watched, alarms: cloudwatch.IAlarm[]): cloudwat
       graph('Until the first byte (s)', PROVIDERS.flatMap(percentiles)),
     ],
     [
-      graph('Moved on to another provider', [METRICS.fallbackCount]),
+      graph('Requests, and those that moved on', [METRICS.requestsEnded, METRICS.fallbackCount]),
       graph('Open circuits of a proxy', [METRICS.circuitOpen]),
       graph('Tokens on Bedrock', [
         METRICS.bedrockTokensUsed('input').with({ label: 'input' }),
