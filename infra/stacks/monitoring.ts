@@ -37,12 +37,18 @@ export class MonitoringStack extends Stack {
     });
   }
 
-  /** The processes say `error` when somebody must act. */
+  /**
+   * The processes say `error` when somebody must act; the OpenTelemetry SDK also says it
+   * of each batch that a collector has not taken, which waits until somebody looks.
+   */
   private countErrors(logGroup: logs.ILogGroup) {
     const { namespace, metricName } = ERROR_LINES;
     new logs.MetricFilter(this, 'ErrorFilter', {
       logGroup,
-      filterPattern: logs.FilterPattern.stringValue('$.level', '=', 'ERROR'),
+      filterPattern: logs.FilterPattern.all(
+        logs.FilterPattern.stringValue('$.level', '=', 'ERROR'),
+        logs.FilterPattern.stringValue('$.target', '!=', 'opentelemetry*'),
+      ),
       metricNamespace: namespace,
       metricName,
       metricValue: '1',

@@ -139,7 +139,7 @@ describe('alarms', () => {
 
 test('a line that says error is counted', () => {
   template('Monitoring').hasResourceProperties('AWS::Logs::MetricFilter', {
-    FilterPattern: '{ $.level = "ERROR" }',
+    FilterPattern: '{ ($.level = "ERROR") && ($.target != "opentelemetry*") }',
     MetricTransformations: [
       { MetricNamespace: 'ClaudeCodeProxy', MetricName: 'ErrorLines', MetricValue: '1' },
     ],
