@@ -73,12 +73,16 @@ pub fn admit(
     price: Option<&Price>,
     now: DateTime<Utc>,
 ) -> Result<(), Refusal> {
+    let until = budget.period_end;
     if is_exhausted(budget, now) {
-        let until = budget.period_end;
         return Err(Refusal::Exhausted { until });
     }
     if price.is_none() {
         return Err(Refusal::Unpriced);
+    }
+    if standing.known() >= budget.limit && now < until {
+        // The verdict is on its way, or control is away.
+        return Err(Refusal::Exhausted { until });
     }
     if standing.expected() >= budget.limit {
         return Err(Refusal::Reserved);
@@ -151,8 +155,16 @@ mod tests {
             (false, standing(0, 0, 0), true, 1, Ok(())),
             (false, standing(99, 0, 0), true, 1, Ok(())),
             // The verdict is on its way.
-            (false, standing(100, 0, 0), true, 1, Err(Refusal::Reserved)),
-            (false, standing(50, 50, 0), true, 1, Err(Refusal::Reserved)),
+            (false, standing(100, 0, 0), true, 1, exhausted),
+            (false, standing(50, 50, 0), true, 999, exhausted),
+            // Of the month that is over; the next one has not come yet.
+            (
+                false,
+                standing(100, 0, 0),
+                true,
+                1_000,
+                Err(Refusal::Reserved),
+            ),
             (false, standing(50, 25, 24), true, 1, Ok(())),
             (false, standing(50, 25, 25), true, 1, Err(Refusal::Reserved)),
             (false, standing(0, 0, 0), false, 1, Err(Refusal::Unpriced)),
@@ -163,11 +175,12 @@ mod tests {
             (true, standing(0, 0, 0), true, 1_000, Ok(())),
             (
                 false,
-                standing(u64::MAX, u64::MAX, 1),
+                standing(0, 0, u64::MAX),
                 true,
                 1,
                 Err(Refusal::Reserved),
             ),
+            (false, standing(u64::MAX, u64::MAX, 1), true, 1, exhausted),
         ] {
             let price = has_price.then(price);
             let found = admit(&budget(is_exhausted), standing, price.as_ref(), at(now));

@@ -27,6 +27,9 @@ pub enum Unfit {
     Status,
 }
 
+/// As many as proxies send.
+const MAX_SHORT_CHARS: usize = 256;
+
 /// The row for an event, not priced yet.
 ///
 /// What a newer proxy may have added is kept as unknown rather than refused:
@@ -67,7 +70,7 @@ pub fn validate(event: &UsageEvent) -> Result<NewUsage, Unfit> {
         cache_write_5m_tokens: count("cache_write_5m_tokens", tokens.cache_write_5m_tokens)?,
         cache_write_1h_tokens: count("cache_write_1h_tokens", tokens.cache_write_1h_tokens)?,
         is_estimate: event.is_estimate,
-        session_id: text(&event.session_id),
+        session_id: short(&event.session_id),
         agent_id: text(&event.agent_id),
         bedrock_model: text(&event.bedrock_model),
         bedrock_region: text(&event.bedrock_region),
@@ -94,6 +97,11 @@ fn status(status: u32) -> Result<i32, Unfit> {
         0 | 100..=999 => i32::try_from(status).map_err(|_range| Unfit::Status),
         _ => Err(Unfit::Status),
     }
+}
+
+/// Part of an index, whose entries have some 2 700 bytes at most.
+fn short(long: &str) -> String {
+    text(long).chars().take(MAX_SHORT_CHARS).collect()
 }
 
 /// Postgres takes every character but NUL.

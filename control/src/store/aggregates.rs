@@ -103,6 +103,20 @@ pub async fn drop_minutes(connection: &mut AsyncPgConnection) -> Result<usize> {
     Ok(dropped)
 }
 
+#[derive(QueryableByName)]
+struct RowsFrom {
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    rows_from: Option<DateTime<Utc>>,
+}
+
+/// Rows before that were dropped; none: nothing was.
+pub async fn rows_from(connection: &mut AsyncPgConnection) -> Result<Option<DateTime<Utc>>> {
+    let rows: Vec<RowsFrom> = diesel::sql_query("select rows_from from usage_aggregation")
+        .load(connection)
+        .await?;
+    Ok(rows.into_iter().find_map(|it| it.rows_from))
+}
+
 /// Remembers that rows before this time are gone, so that their buckets are kept
 /// when the others are made anew.
 pub async fn dropped_before(

@@ -10,7 +10,7 @@ use diesel::{
         Array, BigInt, Bool, Date, Integer, Nullable, Numeric, Text, Timestamptz, Uuid as SqlUuid,
     },
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -248,7 +248,8 @@ fn adding(batch: &[NewUsage]) -> BoxedSqlQuery<'_, Pg, SqlQuery> {
 }
 
 /// The rows go in in one order, so that two batches with the same events wait for each
-/// other instead of locking each other out; so do the keys.
+/// other instead of locking each other out; so do the keys. What is older than the rows
+/// that are kept may have been counted, and nobody can tell any more.
 fn adding_of(columns: &[&str]) -> String {
     let names = columns.join(", ");
     let arrays: Vec<String> = (1..=columns.len()).map(|it| format!("${it}")).collect();
@@ -271,6 +272,7 @@ fn adding_of(columns: &[&str]) -> String {
         insert into token_usage ({names})
         select {values}
         from batch left join known on known.id = batch.access_key_id
+        where batch.started_at >= coalesce((select rows_from from usage_aggregation), '-infinity')
         order by batch.started_at, batch.event_id
         on conflict do nothing
         returning event_id",
@@ -286,20 +288,23 @@ impl NewUsage {
     }
 }
 
-/// The ids of those events of a batch that are stored.
+/// The ids of those events of a batch that are stored, or older than what is kept.
 pub async fn stored(connection: &mut AsyncPgConnection, batch: &[NewUsage]) -> Result<Vec<Uuid>> {
     let times = || batch.iter().map(|row| row.started_at);
     let (Some(first), Some(last)) = (times().min(), times().max()) else {
         return Ok(Vec::new());
     };
     let ids = batch.iter().map(|row| row.event_id);
-    let stored = token_usage::table
+    let mut stored: Vec<Uuid> = token_usage::table
         .filter(token_usage::event_id.eq_any(ids))
         // Only the partitions in which they may be.
         .filter(token_usage::started_at.between(first, last))
         .select(token_usage::event_id)
         .load(connection)
         .await?;
+    let rows_from = aggregates::rows_from(connection).await?;
+    let is_gone = |row: &&NewUsage| rows_from.is_some_and(|from| row.started_at < from);
+    stored.extend(batch.iter().filter(is_gone).map(|row| row.event_id));
     Ok(stored)
 }
 
@@ -392,27 +397,31 @@ pub async fn drop_old(
     )
     .load(connection)
     .await?;
-    let mut dropped = Vec::new();
-    for Partition { name } in partitions {
-        if month_of(&name).is_some_and(|month| ends_before(month, oldest)) {
-            // The name has the shape that we have given it: safe to write out.
-            connection
-                .batch_execute(&format!("drop table if exists {name}"))
-                .await?;
-            dropped.push(name);
-        }
-    }
-    let deleted = diesel::sql_query("delete from token_usage_default where started_at < $1")
-        .bind::<Timestamptz, _>(oldest)
-        .execute(connection)
-        .await?;
-    let rows_from = match dropped.iter().filter_map(|name| month_of(name)).max() {
-        Some(month) => month.checked_add_months(Months::new(1)),
-        None => None,
-    };
+    let names = partitions.into_iter().map(|it| it.name);
+    let ended = names.filter(|it| month_of(it).is_some_and(|month| ends_before(month, oldest)));
+    let ended: Vec<String> = ended.collect();
+    let last = ended.iter().filter_map(|name| month_of(name)).max();
+    let rows_from = last.and_then(|month| month.checked_add_months(Months::new(1)));
     let rows_from = rows_from.map(|day| day.and_time(NaiveTime::MIN).and_utc());
-    aggregates::dropped_before(connection, rows_from.max((deleted > 0).then_some(oldest))).await?;
-    Ok(dropped)
+    // Whoever makes the sums anew must know which rows are gone, whatever happens here.
+    connection
+        .transaction(async |connection| {
+            let deleted =
+                diesel::sql_query("delete from token_usage_default where started_at < $1")
+                    .bind::<Timestamptz, _>(oldest)
+                    .execute(connection)
+                    .await?;
+            let rows_from = rows_from.max((deleted > 0).then_some(oldest));
+            aggregates::dropped_before(connection, rows_from).await?;
+            for name in &ended {
+                // The name has the shape that we have given it: safe to write out.
+                let statement = format!("drop table if exists {name}");
+                connection.batch_execute(&statement).await?;
+            }
+            Ok::<_, super::Error>(())
+        })
+        .await?;
+    Ok(ended)
 }
 
 /// The first days of this month and the months after it.

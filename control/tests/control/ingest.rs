@@ -277,10 +277,13 @@ async fn texts_of_any_kind_and_length_are_stored() {
     };
     // Under which it is summed up, too, and not to be compressed.
     let mut random = rand::rngs::StdRng::seed_from_u64(1);
+    let mut noise = || -> String {
+        let letters = (0..20_000).map(|_| random.random_range('a'..='z'));
+        letters.collect()
+    };
     let unheard_of = UsageEvent {
-        upstream_model: (0..20_000)
-            .map(|_| random.random_range('a'..='z'))
-            .collect(),
+        upstream_model: noise(),
+        session_id: noise(),
         started_at: Some(proto::line::timestamp(
             chrono::Utc::now() - chrono::TimeDelta::hours(1),
         )),

@@ -1,7 +1,7 @@
 //! `token_usage` by month.
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta, Utc};
-use control::store::{Store, migrate::migrate, usage};
+use control::store::{Store, aggregates, migrate::migrate, usage};
 use proto::sync::UsageEvent;
 use testkit::postgres::Database;
 
@@ -160,14 +160,13 @@ async fn retention_drops_whole_months_and_what_the_default_partition_has() {
         ..event()
     };
     let mut push = Push::open(app.running.grpc_addr).await;
-    push.deliver(vec![
+    let events = vec![
         at("2019-06-01T00:00:00Z"),
         at("2020-01-15T00:00:00Z"),
         at("2020-02-15T00:00:00Z"),
         event(),
-    ])
-    .await
-    .unwrap();
+    ];
+    push.deliver(events.clone()).await.unwrap();
 
     let kept_from: DateTime<Utc> = "2020-02-10T00:00:00Z".parse().unwrap();
     let dropped = usage::drop_old(&mut connection, Utc::now() - kept_from)
@@ -179,4 +178,18 @@ async fn retention_drops_whole_months_and_what_the_default_partition_has() {
         .query_one("select count(*) from token_usage", &[])
         .await;
     assert_eq!(row.unwrap().get::<_, i64>(0), 2);
+
+    // What is gone stays in the sums when they are made anew.
+    let requests = async || {
+        let sum = "select sum(requests)::bigint from usage_totals where bucket_type = 'day'";
+        client.query_one(sum, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    assert_eq!(requests().await, 4);
+    aggregates::rebuild(&mut connection, chrono_tz::UTC)
+        .await
+        .unwrap();
+    assert_eq!(requests().await, 4);
+    // Nor is it counted again when it comes again, out of a log.
+    push.deliver(events).await.unwrap();
+    assert_eq!(requests().await, 4);
 }
