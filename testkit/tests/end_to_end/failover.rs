@@ -658,8 +658,8 @@ async fn a_client_that_was_told_to_wait_gets_what_bedrock_says() -> Result<()> {
 /// plan is asked after all when its circuit is open.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_hears_the_more_useful_of_two_failures() -> Result<()> {
-    both_fail(true).await?;
-    both_fail(false).await
+    Box::pin(both_fail(true)).await?;
+    Box::pin(both_fail(false)).await
 }
 
 async fn both_fail(is_streaming: bool) -> Result<()> {
