@@ -40,7 +40,9 @@ const LOG_LINES_DROPPED: &str = "proxy_log_lines_dropped_total";
 
 /// All there are.
 pub const CATALOG: &[Metric] = &[
-    Metric::counter(REQUESTS, "requests that have ended").by(&["endpoint", "provider", "outcome"]),
+    Metric::counter(REQUESTS, "requests that have ended")
+        .by(&["endpoint", "provider", "outcome"])
+        .on_cloudwatch("RequestsEnded", &[]),
     Metric::duration(
         REQUEST_DURATION,
         "from the request's head to the end of its answer",
