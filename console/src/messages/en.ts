@@ -449,7 +449,8 @@ export const en = {
       'Plan first: Claude Code stays logged in with the developer’s own account. Set no ANTHROPIC_AUTH_TOKEN or ANTHROPIC_API_KEY, or the login is not used.',
     bedrockOnly:
       'Bedrock only: no Anthropic account is needed. ANTHROPIC_AUTH_TOKEN must be set to something, so that Claude Code does not ask for a login; the proxy ignores it.',
-    shellText: 'Paste into a terminal, or into ~/.zshrc or ~/.bashrc to keep it.',
+    shellText:
+      'Paste into a terminal, or into ~/.zshrc or ~/.bashrc to keep it; then start claude.',
     settingsText: 'Merge into ~/.claude/settings.json.',
     statusScript: 'Save as ~/.claude/status-line and make it executable (chmod +x).',
     statusSettings:

@@ -415,7 +415,8 @@ export const ko: Messages = {
       '플랜 우선: Claude Code는 개발자 본인의 계정으로 로그인된 채로 씁니다. ANTHROPIC_AUTH_TOKEN이나 ANTHROPIC_API_KEY를 설정하면 그 로그인이 쓰이지 않으니 설정하지 마세요.',
     bedrockOnly:
       'Bedrock만: Anthropic 계정이 필요 없습니다. Claude Code가 로그인을 묻지 않도록 ANTHROPIC_AUTH_TOKEN에 아무 값이나 넣어야 하며, 프록시는 그 값을 무시합니다.',
-    shellText: '터미널에 붙여 넣거나, 계속 쓰려면 ~/.zshrc나 ~/.bashrc에 넣으세요.',
+    shellText:
+      '터미널에 붙여 넣거나, 계속 쓰려면 ~/.zshrc나 ~/.bashrc에 넣은 뒤 claude를 실행하세요.',
     settingsText: '~/.claude/settings.json에 합치세요.',
     statusScript: '~/.claude/status-line으로 저장하고 실행 권한을 주세요(chmod +x).',
     statusSettings:
