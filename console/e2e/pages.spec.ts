@@ -52,6 +52,13 @@ for (const colorScheme of THEMES) {
   }
 }
 
+test('on a phone a user is told with its keys', async ({ signedIn: page }) => {
+  await page.setViewportSize({ width: 360, height: 780 });
+  await page.goto('/users');
+  const ada = page.getByRole('row').filter({ hasText: 'Ada' }).first();
+  await expect(ada.getByText(/^\d+ keys?$/)).toBeVisible();
+});
+
 test('a language that is chosen stays', async ({ signedIn: page }) => {
   await page.goto('/users');
   await page.getByRole('radio', { name: '한국어' }).click();

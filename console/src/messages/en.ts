@@ -274,6 +274,7 @@ export const en = {
     budgetFieldHint: 'Empty: no limit. It can be changed at any time.',
     noBudget: 'no limit',
     keys: 'Keys',
+    keyCount: (keys: number) => `${keys} ${some(keys, 'key', 'keys')}`,
     lastSeen: 'Last seen',
     createdAt: 'Created',
     used: (usage: string, budget: string) => `${usage} of ${budget}`,
