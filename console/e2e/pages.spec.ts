@@ -52,11 +52,12 @@ for (const colorScheme of THEMES) {
   }
 }
 
-test('on a phone a user is told with its keys', async ({ signedIn: page }) => {
-  await page.setViewportSize({ width: 360, height: 780 });
-  await page.goto('/users');
-  const ada = page.getByRole('row').filter({ hasText: 'Ada' }).first();
-  await expect(ada.getByText(/^\d+ keys?$/)).toBeVisible();
+test('another model can be chosen after one', async ({ signedIn: page }) => {
+  await page.goto('/dashboard?model=claude-opus-5-5');
+  const model = page.getByRole('combobox', { name: 'Model', exact: true });
+  await expect(model).toHaveValue('claude-opus-5-5');
+  await model.selectOption('claude-haiku-5-5');
+  await expect(page).toHaveURL(/model=claude-haiku-5-5/);
 });
 
 test('a language that is chosen stays', async ({ signedIn: page }) => {
