@@ -33,6 +33,8 @@ for (const colorScheme of THEMES) {
         test(path, async ({ signedIn: page }) => {
           await page.goto(path);
           await settled(page);
+          const zone = page.getByText(/^(Times are in|시간대:) Asia\/Seoul$/);
+          await expect(zone).toHaveCount(path === '/nowhere' ? 0 : 1);
           await expectAccessible(page);
           await expectNothingBeyondTheEdge(page);
         });
