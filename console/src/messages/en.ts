@@ -39,6 +39,7 @@ export const en = {
     saving: 'Saving…',
     copy: 'Copy',
     copied: 'Copied',
+    copyRefused: 'The browser refuses to copy. It is selected: copy it with the keyboard.',
     retry: 'Try again',
     edit: 'Edit',
     delete: 'Delete',

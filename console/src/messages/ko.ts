@@ -26,6 +26,7 @@ export const ko: Messages = {
     saving: '저장하는 중…',
     copy: '복사',
     copied: '복사됨',
+    copyRefused: '브라우저가 복사를 막았습니다. 선택해 두었으니 키보드로 복사하세요.',
     retry: '다시 시도',
     edit: '수정',
     delete: '삭제',
