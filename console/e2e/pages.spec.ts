@@ -33,6 +33,8 @@ for (const colorScheme of THEMES) {
         test(path, async ({ signedIn: page }) => {
           await page.goto(path);
           await settled(page);
+          const zone = page.getByText(/^(Times are in|시간대:) Asia\/Seoul$/);
+          await expect(zone).toHaveCount(path === '/nowhere' ? 0 : 1);
           await expectAccessible(page);
           await expectNothingBeyondTheEdge(page);
         });
@@ -51,6 +53,14 @@ for (const colorScheme of THEMES) {
     });
   }
 }
+
+test('another model can be chosen after one', async ({ signedIn: page }) => {
+  await page.goto('/dashboard?model=claude-opus-5-5');
+  const model = page.getByRole('combobox', { name: 'Model', exact: true });
+  await expect(model).toHaveValue('claude-opus-5-5');
+  await model.selectOption('claude-haiku-5-5');
+  await expect(page).toHaveURL(/model=claude-haiku-5-5/);
+});
 
 test('a language that is chosen stays', async ({ signedIn: page }) => {
   await page.goto('/users');

@@ -33,8 +33,12 @@ test('nothing of a session can be read by a script, and signing out ends it', as
   await expect(page.getByRole('heading', { name: 'Dashboard' })).toBeVisible();
   expect(await page.evaluate(() => document.cookie)).toBe('');
   expect(await page.evaluate(() => JSON.stringify(localStorage))).not.toContain('eyJ');
+  await page.getByRole('link', { name: 'Users', exact: true }).click();
+  await expect(page.getByRole('heading', { name: 'Users' })).toBeVisible();
   await page.getByRole('button', { name: 'Sign out' }).click();
   await expect(page).toHaveURL(/\/login/);
+  await expect(page.getByRole('heading', { name: 'Sign in' })).toBeVisible();
+  await expect(page.getByText('Your session has ended.')).toHaveCount(0);
   await page.goto('/users');
   await expect(page.getByRole('button', { name: 'Sign in' })).toBeVisible();
 });

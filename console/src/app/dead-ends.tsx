@@ -10,7 +10,7 @@ import { useMessages } from '@/messages/messages';
 export function NotFound() {
   const { state } = useMessages();
   return (
-    <Page title={state.notFoundTitle}>
+    <Page title={state.notFoundTitle} hasTimes={false}>
       <Empty icon={Compass} title={state.notFoundText}>
         <Link to="/dashboard" className={buttonLook()}>
           {state.toDashboard}

@@ -1,7 +1,6 @@
 import { QueryClientProvider, type QueryClient } from '@tanstack/react-query';
 import { Suspense, type ComponentProps, type ReactNode } from 'react';
 
-import { NoticesProvider } from '@/components/ui/notices';
 import { MessagesProvider } from '@/messages/messages';
 
 import { Boundary } from './dead-ends';
@@ -16,11 +15,9 @@ export function Providers({ client, spoken, children }: ProvidersProps) {
   return (
     <MessagesProvider spoken={spoken}>
       <QueryClientProvider client={client}>
-        <NoticesProvider>
-          <Boundary>
-            <Suspense>{children}</Suspense>
-          </Boundary>
-        </NoticesProvider>
+        <Boundary>
+          <Suspense>{children}</Suspense>
+        </Boundary>
       </QueryClientProvider>
     </MessagesProvider>
   );

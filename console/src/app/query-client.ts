@@ -3,12 +3,12 @@
 import { MutationCache, QueryCache, QueryClient } from '@tanstack/react-query';
 
 import { ApiError } from '@/api/client';
-import { sessionQuery } from '@/features/session/api';
+import { endSession } from '@/features/session/api';
 
 export function createQueryClient(): QueryClient {
   const onError = (error: Error) => {
     if (error instanceof ApiError && error.status === 401) {
-      client.setQueryData(sessionQuery.queryKey, null);
+      endSession(client);
     }
   };
   const client: QueryClient = new QueryClient({

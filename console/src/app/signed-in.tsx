@@ -3,7 +3,7 @@ import { useMemo } from 'react';
 import { Navigate, Outlet, useLocation } from 'react-router';
 
 import { Problem } from '@/components/ui/problem';
-import { sessionQuery } from '@/features/session/api';
+import { isSignedIn, sessionQuery } from '@/features/session/api';
 import { settingsQuery } from '@/features/settings/api';
 import { formatsIn } from '@/formats/formats';
 import { FormatsContext } from '@/formats/use-formats';
@@ -14,11 +14,11 @@ export function SignedIn() {
   const { pathname, search } = useLocation();
   const { language } = useLanguage();
   const session = useQuery(sessionQuery);
-  const settings = useQuery({ ...settingsQuery, enabled: Boolean(session.data) });
+  const settings = useQuery({ ...settingsQuery, enabled: isSignedIn(session.data) });
   const timezone = settings.data?.timezone;
   const formats = useMemo(() => timezone && formatsIn(language, timezone), [language, timezone]);
 
-  if (session.data === null) {
+  if (session.data === null || session.data === 'ended') {
     const next = encodeURIComponent(pathname + search);
     return <Navigate to={`/login?next=${next}`} replace />;
   }
@@ -33,7 +33,7 @@ export function SignedIn() {
       </main>
     );
   }
-  if (!session.data || !formats) return null;
+  if (!isSignedIn(session.data) || !formats) return null;
   return (
     <FormatsContext value={formats}>
       <Outlet />

@@ -39,6 +39,7 @@ export const en = {
     saving: 'Saving…',
     copy: 'Copy',
     copied: 'Copied',
+    copyRefused: 'The browser refuses to copy. It is selected: copy it with the keyboard.',
     retry: 'Try again',
     edit: 'Edit',
     delete: 'Delete',
@@ -274,6 +275,7 @@ export const en = {
     budgetFieldHint: 'Empty: no limit. It can be changed at any time.',
     noBudget: 'no limit',
     keys: 'Keys',
+    keyCount: (keys: number) => `${keys} ${some(keys, 'key', 'keys')}`,
     lastSeen: 'Last seen',
     createdAt: 'Created',
     used: (usage: string, budget: string) => `${usage} of ${budget}`,
@@ -449,7 +451,8 @@ export const en = {
       'Plan first: Claude Code stays logged in with the developer’s own account. Set no ANTHROPIC_AUTH_TOKEN or ANTHROPIC_API_KEY, or the login is not used.',
     bedrockOnly:
       'Bedrock only: no Anthropic account is needed. ANTHROPIC_AUTH_TOKEN must be set to something, so that Claude Code does not ask for a login; the proxy ignores it.',
-    shellText: 'Paste into a terminal, or into ~/.zshrc or ~/.bashrc to keep it.',
+    shellText:
+      'Paste into a terminal, or into ~/.zshrc or ~/.bashrc to keep it; then start claude.',
     settingsText: 'Merge into ~/.claude/settings.json.',
     statusScript: 'Save as ~/.claude/status-line and make it executable (chmod +x).',
     statusSettings:

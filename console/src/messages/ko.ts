@@ -26,6 +26,7 @@ export const ko: Messages = {
     saving: '저장하는 중…',
     copy: '복사',
     copied: '복사됨',
+    copyRefused: '브라우저가 복사를 막았습니다. 선택해 두었으니 키보드로 복사하세요.',
     retry: '다시 시도',
     edit: '수정',
     delete: '삭제',
@@ -252,6 +253,7 @@ export const ko: Messages = {
     budgetFieldHint: '비워 두면 한도가 없습니다. 언제든지 바꿀 수 있습니다.',
     noBudget: '한도 없음',
     keys: '키',
+    keyCount: (keys) => `키 ${keys}개`,
     lastSeen: '마지막 사용',
     createdAt: '만든 날',
     used: (usage, budget) => `${budget} 중 ${usage}`,
@@ -415,7 +417,8 @@ export const ko: Messages = {
       '플랜 우선: Claude Code는 개발자 본인의 계정으로 로그인된 채로 씁니다. ANTHROPIC_AUTH_TOKEN이나 ANTHROPIC_API_KEY를 설정하면 그 로그인이 쓰이지 않으니 설정하지 마세요.',
     bedrockOnly:
       'Bedrock만: Anthropic 계정이 필요 없습니다. Claude Code가 로그인을 묻지 않도록 ANTHROPIC_AUTH_TOKEN에 아무 값이나 넣어야 하며, 프록시는 그 값을 무시합니다.',
-    shellText: '터미널에 붙여 넣거나, 계속 쓰려면 ~/.zshrc나 ~/.bashrc에 넣으세요.',
+    shellText:
+      '터미널에 붙여 넣거나, 계속 쓰려면 ~/.zshrc나 ~/.bashrc에 넣은 뒤 claude를 실행하세요.',
     settingsText: '~/.claude/settings.json에 합치세요.',
     statusScript: '~/.claude/status-line으로 저장하고 실행 권한을 주세요(chmod +x).',
     statusSettings:

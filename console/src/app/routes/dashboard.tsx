@@ -5,6 +5,7 @@ import { KeyPicker } from '@/features/access-keys/key-picker';
 import { usageQuery } from '@/features/usage/api';
 import { Dashboard } from '@/features/usage/dashboard';
 import { FilterBar } from '@/features/usage/filter-bar';
+import { ofAllModels } from '@/features/usage/filters';
 import { Freshness } from '@/features/usage/freshness';
 import { useFilters } from '@/features/usage/use-filters';
 import { UserPicker } from '@/features/users/user-picker';
@@ -14,7 +15,8 @@ export function DashboardRoute() {
   const { dashboard } = useMessages();
   const { filters, asked, change } = useFilters();
   const { user_id, access_key_id } = filters;
-  const { data: report } = useQuery(usageQuery(asked));
+  // While none is chosen it is the report that is shown, so nothing is asked twice.
+  const { data: report } = useQuery({ ...usageQuery(ofAllModels(asked)), refetchInterval: false });
   const models = report?.by_model.map(({ model_id }) => model_id).filter(Boolean) ?? [];
   return (
     <Page title={dashboard.title} aside={<Freshness asked={asked} />}>

@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useEffect } from 'react';
 import { Navigate, useSearchParams } from 'react-router';
 
-import { sessionQuery } from '@/features/session/api';
+import { isSignedIn, sessionQuery } from '@/features/session/api';
 import { LoginForm } from '@/features/session/login-form';
 import { LanguageChoice } from '@/messages/language-choice';
 import { useMessages } from '@/messages/messages';
@@ -27,8 +27,7 @@ export function LoginRoute() {
     document.title = `${says.title} · ${product}`;
   }, [says, product]);
 
-  if (session) return <Navigate to={ownPath(next)} replace />;
-  const wasElsewhere = next !== null && !['/', '/dashboard'].includes(next);
+  if (isSignedIn(session)) return <Navigate to={ownPath(next)} replace />;
   return (
     <main className="flex min-h-dvh flex-col items-center justify-center px-4 py-8">
       <div className="w-full max-w-sm">
@@ -42,7 +41,9 @@ export function LoginRoute() {
           <h1 id="title" className="mb-4 text-lg font-semibold">
             {says.title}
           </h1>
-          {wasElsewhere && <p className="mb-4 rounded-md bg-accent-soft px-3 py-2">{says.ended}</p>}
+          {session === 'ended' && (
+            <p className="mb-4 rounded-md bg-accent-soft px-3 py-2">{says.ended}</p>
+          )}
           <LoginForm />
         </section>
         <div className="mt-4 flex items-center justify-between">

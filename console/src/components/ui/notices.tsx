@@ -18,7 +18,13 @@ const Context = createContext<(text: string) => void>(() => {});
 
 export const useNotify = () => use(Context);
 
-export function NoticesProvider({ children }: { children: ReactNode }) {
+interface NoticesProviderProps {
+  /** What else is said there, on top of them. */
+  above: ReactNode;
+  children: ReactNode;
+}
+
+export function NoticesProvider({ above, children }: NoticesProviderProps) {
   const [notices, setNotices] = useState<Notice[]>([]);
   const notify = useCallback((text: string) => {
     setNotices((before) => [...before, { id: (before.at(-1)?.id ?? 0) + 1, text }]);
@@ -29,13 +35,13 @@ export function NoticesProvider({ children }: { children: ReactNode }) {
   return (
     <Context value={notify}>
       {children}
-      <div
-        role="status"
-        className="fixed right-4 bottom-4 z-60 flex w-88 max-w-[calc(100vw-2rem)] flex-col gap-2"
-      >
-        {notices.map((notice) => (
-          <OneNotice key={notice.id} notice={notice} onRemove={remove} />
-        ))}
+      <div className="fixed right-4 bottom-4 z-50 flex w-88 max-w-[calc(100vw-2rem)] flex-col gap-2">
+        {above}
+        <div role="status" className="flex flex-col gap-2">
+          {notices.map((notice) => (
+            <OneNotice key={notice.id} notice={notice} onRemove={remove} />
+          ))}
+        </div>
       </div>
     </Context>
   );

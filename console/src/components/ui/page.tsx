@@ -1,5 +1,6 @@
 import { useEffect, type ReactNode } from 'react';
 
+import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
 interface PageProps {
@@ -9,12 +10,15 @@ interface PageProps {
   above?: ReactNode;
   /** Beside the title: state, then actions. */
   aside?: ReactNode;
+  /** Where there are no times, their zone needs no telling. */
+  hasTimes?: boolean;
   children: ReactNode;
 }
 
-/** A page: its title, also of the window, and what is on it. */
-export function Page({ title, text, above, aside, children }: PageProps) {
-  const { product } = useMessages();
+/** A page: its title, also of the window, the zone of its times, and what is on it. */
+export function Page({ title, text, above, aside, hasTimes = true, children }: PageProps) {
+  const { product, state } = useMessages();
+  const { zone } = useFormats();
   useEffect(() => {
     document.title = `${title} · ${product}`;
   }, [title, product]);
@@ -26,7 +30,10 @@ export function Page({ title, text, above, aside, children }: PageProps) {
           <h1 className="text-xl font-semibold tracking-tight break-words">{title}</h1>
           {text && <p className="mt-1 max-w-2xl text-muted">{text}</p>}
         </div>
-        {aside && <div className="flex flex-wrap items-center gap-2">{aside}</div>}
+        <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
+          {hasTimes && <p className="text-xs text-muted">{state.zone(zone)}</p>}
+          {aside}
+        </div>
       </header>
       <div className="space-y-4">{children}</div>
     </>

@@ -12,7 +12,7 @@ import { useNow } from '@/formats/use-now';
 import { dayOf } from '@/formats/zone';
 import { useMessages } from '@/messages/messages';
 
-import { EXPIRIES, expiresAt, type Expiry } from './expiry';
+import { choiceOf, EXPIRIES, expiresAt, isSameChoice, type Expiry } from './expiry';
 
 /** What can be said of a key when it is issued, and changed later. */
 export type KeySettings = Pick<AccessKey, 'name' | 'expires_at' | 'model' | 'bedrock_region'>;
@@ -36,8 +36,8 @@ export function KeyForm(props: KeyFormProps) {
   const { keys: says } = useMessages();
   const { zone } = useFormats();
   const { bedrock_region } = useSettings();
-  const before = settings?.expires_at ?? null;
-  const [expiry, setExpiry] = useState<Expiry>(before ? 'custom' : 'never');
+  const [before] = useState(() => choiceOf(settings?.expires_at ?? null, zone));
+  const [expiry, setExpiry] = useState(before.expiry);
   const chosen = settings?.model;
   const models =
     chosen && !props.models.includes(chosen) ? [chosen, ...props.models] : props.models;
@@ -46,9 +46,10 @@ export function KeyForm(props: KeyFormProps) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
     const text = (field: string) => written(form, field).trim() || null;
+    const choice = { expiry, lastDay: written(form, 'last_day') };
     onSubmit({
       name: text('name'),
-      expires_at: expiresAt(expiry, written(form, 'last_day'), new Date(), zone),
+      ...(!isSameChoice(before, choice) && { expires_at: expiresAt(choice, new Date(), zone) }),
       model: text('model'),
       bedrock_region: text('bedrock_region'),
     });
@@ -65,7 +66,7 @@ export function KeyForm(props: KeyFormProps) {
             autoComplete="off"
           />
         </Field>
-        <ExpiryFields expiry={expiry} before={before} onChange={setExpiry} />
+        <ExpiryFields expiry={expiry} lastDay={before.lastDay} onChange={setExpiry} />
         <Field label={says.model} hint={says.modelHint}>
           <Select name="model" defaultValue={chosen ?? ''}>
             <option value="">{says.modelDefault}</option>
@@ -89,12 +90,12 @@ export function KeyForm(props: KeyFormProps) {
 
 interface ExpiryFieldsProps {
   expiry: Expiry;
-  /** When it expires so far. */
-  before: string | null;
+  /** Its last day so far, if there is one. */
+  lastDay: string;
   onChange: (expiry: Expiry) => void;
 }
 
-function ExpiryFields({ expiry, before, onChange }: ExpiryFieldsProps) {
+function ExpiryFields({ expiry, lastDay, onChange }: ExpiryFieldsProps) {
   const { keys: says } = useMessages();
   const { zone } = useFormats();
   const tomorrow = dayOf(useNow(), zone, 1);
@@ -105,8 +106,6 @@ function ExpiryFields({ expiry, before, onChange }: ExpiryFieldsProps) {
     '365': says.expiryDays(365),
     custom: says.expiryCustom,
   };
-  // The last moment of a key is in its last day.
-  const lastDay = before && dayOf(new Date(new Date(before).getTime() - 1), zone);
   return (
     <div className="grid gap-4 xs:grid-cols-2">
       <Field label={says.expiry}>
@@ -120,7 +119,7 @@ function ExpiryFields({ expiry, before, onChange }: ExpiryFieldsProps) {
       </Field>
       {expiry === 'custom' && (
         <Field label={says.expiryDate}>
-          <Input type="date" name="last_day" defaultValue={lastDay ?? tomorrow} required />
+          <Input type="date" name="last_day" defaultValue={lastDay || tomorrow} required />
         </Field>
       )}
     </div>

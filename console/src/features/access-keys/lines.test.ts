@@ -10,10 +10,17 @@ test('the key is in the path', () => {
 
 test('with the plan first, nothing stands in the way of the developer’s own login', () => {
   const lines = linesFor({ base_url, routing_strategy: 'plan_first', model: null });
-  expect(lines.shell).toBe('export ANTHROPIC_BASE_URL=https://proxy.example.com/ak/ak_1\nclaude');
+  expect(lines.shell).toBe('export ANTHROPIC_BASE_URL=https://proxy.example.com/ak/ak_1');
   expect(JSON.parse(lines.settings)).toEqual({ env: { ANTHROPIC_BASE_URL: base_url } });
   expect(lines.githubWorkflow).toContain('claude_code_oauth_token');
   expect(JSON.stringify(lines)).not.toMatch(/ANTHROPIC_AUTH_TOKEN|anthropic_api_key/);
+});
+
+test('what may be kept in ~/.zshrc starts nothing', () => {
+  for (const model of [null, 'claude-opus-5-5']) {
+    const { shell } = linesFor({ base_url, routing_strategy: 'bedrock_only', model });
+    for (const line of shell.split('\n')) expect(line).toMatch(/^export ANTHROPIC_\w+=\S+$/);
+  }
 });
 
 test('with Bedrock only, no login is asked for', () => {

@@ -34,7 +34,7 @@ export function linesFor({ base_url, routing_strategy, model }: Use): Lines {
   };
   const exports = Object.entries(variables).map(([name, value]) => `export ${name}=${value}`);
   return {
-    shell: [...exports, 'claude'].join('\n'),
+    shell: exports.join('\n'),
     settings: json({ env: variables }),
     statusSettings: json({ statusLine: { type: 'command', command: '~/.claude/status-line' } }),
     githubSecret: `gh secret set ANTHROPIC_BASE_URL --body ${base_url}`,

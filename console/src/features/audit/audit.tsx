@@ -11,7 +11,6 @@ import { Page } from '@/components/ui/page';
 import { Problem } from '@/components/ui/problem';
 import { SearchField } from '@/components/ui/search';
 import { Skeleton } from '@/components/ui/skeleton';
-import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
 import { auditQuery } from './api';
@@ -21,8 +20,7 @@ type Kind = AuditEntry['object_kind'];
 
 /** Who changed what, when, and from where. */
 export function Audit() {
-  const { audit: says, actions, state } = useMessages();
-  const { zone } = useFormats();
+  const { audit: says, actions } = useMessages();
   const [params, setParams] = useSearchParams();
   const search = params.get('search') ?? '';
   const user_id = params.get('user_id');
@@ -71,11 +69,7 @@ export function Audit() {
   }
 
   return (
-    <Page
-      title={says.title}
-      text={says.text}
-      aside={<span className="text-xs text-muted">{state.zone(zone)}</span>}
-    >
+    <Page title={says.title} text={says.text}>
       <div className="flex flex-wrap items-center gap-2">
         <SearchField label={says.search} value={search} onSearch={(text) => set('search', text)} />
         <Field label={says.kind} hideLabel className="w-48">

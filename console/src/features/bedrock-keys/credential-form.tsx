@@ -1,4 +1,4 @@
-import { useState, type FormEvent } from 'react';
+import { useState, type FormEvent, type MouseEvent } from 'react';
 
 import type { BedrockKeyKind } from '@/api/schema';
 import { RegionInput } from '@/components/region-input';
@@ -42,15 +42,19 @@ export function CredentialForm({
 
   function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
-    const submitter = (event.nativeEvent as SubmitEvent).submitter;
-    const credential = read(new FormData(event.currentTarget));
+    const credential = take(event.currentTarget);
+    register.mutate(credential, { onSuccess: onDone });
+  }
+
+  /** Is no way to send the form: Enter takes the first of those. */
+  function test({ currentTarget: { form } }: MouseEvent<HTMLButtonElement>) {
+    if (form?.reportValidity()) verify.mutate(take(form));
+  }
+
+  function take(form: HTMLFormElement): Credential {
     register.reset();
     verify.reset();
-    if (submitter instanceof HTMLButtonElement && submitter.value === 'verify') {
-      verify.mutate(credential);
-    } else {
-      register.mutate(credential, { onSuccess: onDone });
-    }
+    return read(new FormData(form));
   }
 
   return (
@@ -93,7 +97,7 @@ export function CredentialForm({
       )}
       <DialogActions>
         <p className="mr-auto self-center text-xs text-muted">{says.testCost}</p>
-        <Button type="submit" value="verify" disabled={isPending}>
+        <Button onClick={test} disabled={isPending}>
           {verify.isPending ? says.testing : says.test}
         </Button>
         <Button type="submit" variant="primary" disabled={isPending}>

@@ -20,7 +20,7 @@ export function Rollout() {
   const change = useConfigRevision();
   const [shown, setShown] = useState<ConfigRevision | null>(null);
   return (
-    <div role="status" aria-label={rollout.label} className="fixed bottom-4 left-4 z-50 lg:left-60">
+    <div role="status" aria-label={rollout.label}>
       {change && change !== shown && (
         <Progress key={change.revision} change={change} onShown={setShown} />
       )}
@@ -64,20 +64,23 @@ function Progress({ change, onShown }: ProgressProps) {
       : rollout.noProxies
     : rollout.waiting(state.inForce, state.connected);
   return (
-    <div className="flex items-center gap-2 rounded-lg border border-line bg-surface px-3 py-2 shadow-lg">
+    <div className="flex items-start gap-2 rounded-lg border border-line bg-surface px-3 py-2 shadow-lg">
       <Icon
         aria-hidden
-        className={`size-4 ${isDone ? 'text-good' : isSlow ? 'text-warn' : 'animate-spin text-muted'}`}
+        className={`mt-0.5 size-4 shrink-0 ${isDone ? 'text-good' : isSlow ? 'text-warn' : 'animate-spin text-muted'}`}
       />
-      <span>{says}</span>
-      {isSlow && !isDone && (
-        <>
-          <span>{rollout.slow}</span>
-          <Link to="/proxies" className="text-accent underline underline-offset-2">
-            {rollout.look}
-          </Link>
-        </>
-      )}
+      <p>
+        <span>{says}</span>
+        {isSlow && !isDone && (
+          <>
+            {' '}
+            {rollout.slow}{' '}
+            <Link to="/proxies" className="text-accent underline underline-offset-2">
+              {rollout.look}
+            </Link>
+          </>
+        )}
+      </p>
     </div>
   );
 }

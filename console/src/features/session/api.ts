@@ -1,12 +1,22 @@
-import { queryOptions, useMutation, useQueryClient } from '@tanstack/react-query';
+import { queryOptions, useMutation, useQueryClient, type QueryClient } from '@tanstack/react-query';
 
 import { answered, api } from '@/api/client';
 import type { ConsoleSession } from '@/api/schema';
 
-/** Null: nobody is signed in. */
+/** Null: nobody is signed in. `ended`: somebody was, until control refused the session. */
+type Session = ConsoleSession | 'ended' | null;
+
+export const isSignedIn = (session: Session | undefined): session is ConsoleSession =>
+  typeof session === 'object' && session !== null;
+
+/** After control has refused a request; whoever has signed out need not be told. */
+export function endSession(client: QueryClient) {
+  client.setQueryData(sessionQuery.queryKey, (session) => session && 'ended');
+}
+
 export const sessionQuery = queryOptions({
   queryKey: ['session'],
-  queryFn: async ({ signal }): Promise<ConsoleSession | null> =>
+  queryFn: async ({ signal }): Promise<Session> =>
     (await answered(api.GET('/admin/session', { signal }))) ?? null,
   staleTime: Infinity,
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { asked, readFilters, withFilters } from './filters';
+import { asked, ofAllModels, readFilters, withFilters } from './filters';
 
 const now = new Date('2026-11-27T16:20:00Z');
 const zone = 'Asia/Seoul';
@@ -48,6 +48,11 @@ test('filters are passed on, a key only together with its user', () => {
   });
   expect(ask('access_key_id=k').query).not.toHaveProperty('access_key_id');
   expect(ask('provider=else').query).not.toHaveProperty('provider');
+});
+
+test('of all models, everything else is asked for as before', () => {
+  expect(ofAllModels(ask('model=m&provider=plan&by=model'))).toEqual(ask('provider=plan&by=model'));
+  expect(ofAllModels(ask('user_id=u'))).toEqual(ask('user_id=u'));
 });
 
 test('charts are stacked as the address says, if it can be', () => {

@@ -110,6 +110,12 @@ export function asked(filters: Filters, now: Date, zone: string): Asked {
   }
 }
 
+/** The same of all models: only there are the others that can be chosen. */
+export function ofAllModels({ query, ...rest }: Asked): Asked {
+  const { model: _chosen, ...others } = query;
+  return { ...rest, query: others };
+}
+
 /** A few dozen bars, whatever the range. */
 function bucketFor(days: number): BucketType {
   if (days <= 2.1) return 'hour';

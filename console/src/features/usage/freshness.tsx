@@ -7,28 +7,19 @@ import { useMessages } from '@/messages/messages';
 import { usageQuery } from './api';
 import type { Asked } from './filters';
 
-/** Which zone times are in, and from when the numbers are. */
+/** From when the numbers are. */
 export function Freshness({ asked }: { asked: Asked }) {
   const { state } = useMessages();
   const formats = useFormats();
   const { dataUpdatedAt, isError } = useQuery(usageQuery(asked));
+  if (dataUpdatedAt === 0) return null;
   const at = formats.time(new Date(dataUpdatedAt));
-  return (
-    <p className="text-xs text-muted">
-      {state.zone(formats.zone)}
-      {dataUpdatedAt > 0 && (
-        <>
-          {' · '}
-          {isError ? (
-            <span className="inline-flex items-center gap-1 text-warn">
-              <TriangleAlert aria-hidden className="size-3" />
-              {state.stale(at)}
-            </span>
-          ) : (
-            <span className="tabular-nums">{state.updatedAt(at)}</span>
-          )}
-        </>
-      )}
+  return isError ? (
+    <p className="inline-flex items-center gap-1 text-xs text-warn">
+      <TriangleAlert aria-hidden className="size-3" />
+      {state.stale(at)}
     </p>
+  ) : (
+    <p className="text-xs text-muted tabular-nums">{state.updatedAt(at)}</p>
   );
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { readListSearch, sortedBy, usersQueryOf, withListSearch } from './list-search';
+import { lastPage, readListSearch, sortedBy, usersQueryOf, withListSearch } from './list-search';
 
 const read = (search: string) => readListSearch(new URLSearchParams(search));
 
@@ -22,6 +22,17 @@ test('pages are counted from one', () => {
   expect(withListSearch(new URLSearchParams('search=a'), { offset: 100 }).toString()).toBe(
     'search=a&page=3',
   );
+});
+
+test.each([
+  [0, 0],
+  [1, 0],
+  [50, 0],
+  [51, 50],
+  [100, 50],
+  [101, 100],
+])('the last page of %i users begins after %i', (total, offset) => {
+  expect(lastPage(total)).toBe(offset);
 });
 
 test('another search leads to the first page', () => {

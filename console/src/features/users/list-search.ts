@@ -46,6 +46,9 @@ export function withListSearch(
   return next;
 }
 
+/** Where the last page begins. */
+export const lastPage = (total: number) => Math.floor(Math.max(0, total - 1) / PAGE) * PAGE;
+
 /** The other way round, or this column in the order that is looked for most. */
 export function sortedBy(sort: Sort, now: ListSearch): Pick<ListSearch, 'sort' | 'order'> {
   if (now.sort === sort) return { sort, order: now.order === 'asc' ? 'desc' : 'asc' };

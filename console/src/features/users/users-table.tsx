@@ -74,7 +74,7 @@ export function UsersTable({ users, search, onSearch }: UsersTableProps) {
 }
 
 function UserRow({ user }: { user: User }) {
-  const { state } = useMessages();
+  const { users: says, state } = useMessages();
   const formats = useFormats();
   const now = useNow();
   const lastSeen = user.last_seen_at ? formats.ago(user.last_seen_at, now) : state.never;
@@ -88,10 +88,11 @@ function UserRow({ user }: { user: User }) {
           <span className="block truncate text-xs text-muted">{user.description}</span>
         )}
         <div className={`${NARROW} mt-1.5 space-y-1.5`}>
-          <div className="flex items-center justify-between gap-2">
-            <Badges user={user} />
-            <span className="text-xs whitespace-nowrap text-muted">{lastSeen}</span>
-          </div>
+          <Badges user={user} />
+          <p className="flex justify-between gap-2 text-xs whitespace-nowrap text-muted">
+            <span>{says.keyCount(user.active_access_keys)}</span>
+            <span>{lastSeen}</span>
+          </p>
           <Budget user={user} />
         </div>
       </RowHead>

@@ -1,7 +1,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { Plus, SearchX, UserPlus } from 'lucide-react';
 import { useCallback, useState } from 'react';
-import { useSearchParams } from 'react-router';
+import { Navigate, useSearchParams } from 'react-router';
 
 import type { UserStatus } from '@/api/schema';
 import { Button } from '@/components/ui/button';
@@ -16,7 +16,14 @@ import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
 import { usersQuery } from './api';
-import { PAGE, readListSearch, usersQueryOf, withListSearch, type ListSearch } from './list-search';
+import {
+  lastPage,
+  PAGE,
+  readListSearch,
+  usersQueryOf,
+  withListSearch,
+  type ListSearch,
+} from './list-search';
 import { CreateUser } from './user-form';
 import { UsersTable } from './users-table';
 
@@ -50,7 +57,12 @@ export function Users() {
         <Skeleton className="m-5 h-96" />
       );
     }
-    if (page.items.length === 0) {
+    const last = lastPage(page.total);
+    if (search.offset > last && !query.isPlaceholderData) {
+      const there = withListSearch(params, { offset: last });
+      return <Navigate replace to={{ search: there.toString() }} />;
+    }
+    if (page.total === 0) {
       return isFiltered ? (
         <Empty icon={SearchX} title={says.noneFound} text={says.noneFoundText}>
           <Button onClick={() => onSearch({ search: '', status: null })}>{actions.clear}</Button>
