@@ -82,7 +82,7 @@ pub async fn answer(
             record.asks(Provider::Plan);
             let headers = std::mem::take(&mut inquiry.headers);
             let result = ask::plan(headers, inquiry, record).await;
-            record.hears(&said(&result), fault(&result));
+            record.hears(heard(&result), || said(&result));
             if inquiry.proxy.terms.tells_route {
                 record.notes(Provider::Plan, &said(&result));
             }
@@ -170,7 +170,7 @@ async fn attempt(
 ) -> Result<Answer, Failed> {
     record.asks(provider);
     let result = held(provider, inquiry, record).await;
-    record.hears(&said(&result), fault(&result));
+    record.hears(heard(&result), || said(&result));
     if record.has_notes() || !is_answer(&result) || inquiry.proxy.terms.tells_route {
         record.notes(provider, &said(&result));
     }
@@ -273,7 +273,7 @@ fn is_answer(result: &Result<Answer, Error>) -> bool {
 }
 
 /// Whether it has failed, by the metric's label.
-fn fault(result: &Result<Answer, Error>) -> Heard {
+fn heard(result: &Result<Answer, Error>) -> Heard {
     match result {
         Ok(answer) if answer.head.status.is_server_error() => Heard::Failure(SERVER_ERROR),
         Ok(answer) if answer.head.status.is_success() => Heard::Answer,

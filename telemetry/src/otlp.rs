@@ -55,23 +55,13 @@ impl Otlp {
         let resource = resource(service);
         let mut tracers = SdkTracerProvider::builder().with_resource(resource.clone());
         if let Some(endpoint) = exports.traces_endpoint() {
-            let builder = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
-            let exporter = match tls(exports, endpoint)? {
-                Some(tls) => builder.with_tls_config(tls).build(),
-                None => builder.build(),
-            };
+            let exporter = to(SpanExporter::builder().with_tonic(), endpoint, exports)?.build();
             let exporter = exporter.with_context(|| format!("OTLP: traces to {endpoint}"))?;
             tracers = tracers.with_batch_exporter(exporter);
         }
         let mut meters = SdkMeterProvider::builder().with_resource(resource);
         if let Some(endpoint) = exports.metrics_endpoint() {
-            let builder = MetricExporter::builder()
-                .with_tonic()
-                .with_endpoint(endpoint);
-            let exporter = match tls(exports, endpoint)? {
-                Some(tls) => builder.with_tls_config(tls).build(),
-                None => builder.build(),
-            };
+            let exporter = to(MetricExporter::builder().with_tonic(), endpoint, exports)?.build();
             let exporter = exporter.with_context(|| format!("OTLP: metrics to {endpoint}"))?;
             meters = meters.with_periodic_exporter(exporter);
         }
@@ -100,6 +90,19 @@ impl Otlp {
             eprintln!("the OpenTelemetry collector did not take everything: {error}");
         }
     }
+}
+
+/// What is exported goes there, with TLS if the address says so.
+fn to<Builder: WithExportConfig + WithTonicConfig>(
+    builder: Builder,
+    endpoint: &str,
+    exports: &Exports,
+) -> anyhow::Result<Builder> {
+    let builder = builder.with_endpoint(endpoint);
+    Ok(match tls(exports, endpoint)? {
+        Some(tls) => builder.with_tls_config(tls),
+        None => builder,
+    })
 }
 
 /// Who may have signed the collector's certificate: besides the public authorities,

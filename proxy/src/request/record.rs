@@ -6,6 +6,7 @@
 //! every case: also when the client leaves, and when a task is cancelled.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -229,15 +230,14 @@ impl Record {
         }
     }
 
-    /// Who was asked last has said this.
-    pub fn hears(&mut self, said: &str, heard: Heard) {
+    /// Who was asked last has answered so; in its words, for who wants traces.
+    pub fn hears(&mut self, heard: Heard, said: impl FnOnce() -> Cow<'static, str>) {
         self.is_answered = heard == Heard::Answer;
         if let (Heard::Failure(kind), Some(provider)) = (heard, self.provider) {
             self.journal.metrics.provider_failed(provider, kind);
         }
-        let elapsed = self.started.elapsed();
         if let Some(trace) = self.trace.as_mut().filter(|_| !self.is_answered) {
-            trace.fails(elapsed, said);
+            trace.fails(self.started.elapsed(), said().into_owned());
         }
     }
 

@@ -6,6 +6,7 @@
 //! the names of version 1.37.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -105,9 +106,9 @@ impl Trace {
     }
 
     /// Who was asked last has failed.
-    pub fn fails(&mut self, at: Duration, of: &str) {
+    pub fn fails(&mut self, at: Duration, of: String) {
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.failed = Some((at, of.to_owned()));
+            attempt.failed = Some((at, of));
         }
     }
 
@@ -200,14 +201,12 @@ fn request(endpoint: Endpoint, line: &Line<'_>) -> Vec<KeyValue> {
         KeyValue::new("claude_code_proxy.outcome", line.outcome.to_string()),
         KeyValue::new("claude_code_proxy.is_fallback", line.is_fallback),
     ];
-    let named = [
+    attributes.extend(known([
         ("claude_code_proxy.access_key_id", &line.access_key_id),
         ("claude_code_proxy.route", &line.route),
         ("user.id", &line.user_id),
         ("session.id", &line.session_id),
-    ];
-    let named = named.into_iter().filter(|(_, value)| !value.is_empty());
-    attributes.extend(named.map(|(name, value)| KeyValue::new(name, value.to_string())));
+    ]));
     attributes
 }
 
@@ -234,15 +233,19 @@ fn answered(line: &Line<'_>) -> Vec<KeyValue> {
             count(line.cache_write_5m_tokens + line.cache_write_1h_tokens),
         ),
     ];
-    let named = [
+    attributes.extend(known([
         ("gen_ai.response.model", &line.upstream_model),
         ("aws.bedrock.model_id", &line.bedrock_model),
         ("cloud.region", &line.bedrock_region),
         ("aws.request_id", &line.upstream_request_id),
-    ];
-    let named = named.into_iter().filter(|(_, value)| !value.is_empty());
-    attributes.extend(named.map(|(name, value)| KeyValue::new(name, value.to_string())));
+    ]));
     attributes
+}
+
+/// Those that have a value.
+fn known(texts: [(&'static str, &Cow<'_, str>); 4]) -> impl Iterator<Item = KeyValue> {
+    let known = texts.into_iter().filter(|(_, text)| !text.is_empty());
+    known.map(|(name, text)| KeyValue::new(name, text.to_string()))
 }
 
 /// All that goes in: the conventions count what comes from a cache too.
