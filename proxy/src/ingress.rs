@@ -6,7 +6,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +21,10 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -41,7 +44,7 @@ use crate::{
 /// than PROXY_FIRST_BYTE_TIMEOUT.
 const KEEP_ALIVE: Duration = Duration::from_secs(400);
 
-/// How long a connection may take for its first bytes.
+/// How long a connection may take for the head of its first request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Room for one request's head, and for a piece of its body.
@@ -185,11 +188,21 @@ impl Connection {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(proxy.limits.idle_timeout));
         let stream = TokioIo::new(Box::pin(stream));
+        let has_spoken = Arc::new(AtomicBool::new(false));
+        let service = service_fn({
+            let has_spoken = has_spoken.clone();
+            move |request| {
+                has_spoken.store(true, Ordering::Relaxed);
+                answer(proxy.clone(), request)
+            }
+        });
         let result = if is_http2 {
             // Boxed, because it is the rarer and the larger one.
-            Box::pin(serve_http2(&server.http2, stream, proxy, signals)).await
+            let connection = server.http2.serve_connection(stream, service);
+            Box::pin(drive(connection, signals, has_spoken)).await
         } else {
-            serve_http1(&server.http1, stream, proxy, signals).await
+            let connection = server.http1.serve_connection(stream, service);
+            drive(connection, signals, has_spoken).await
         };
         if let Err(error) = result {
             tracing::debug!(%error, "a client's connection ended");
@@ -207,44 +220,14 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     Ok(seen == first.len() && &first == b"PRI")
 }
 
-type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
-
-async fn serve_http1(
-    server: &http1::Builder,
-    stream: Stream,
-    proxy: Arc<Proxy>,
+/// To the end of a connection, or until it is told to stop. One without a whole head
+/// for too long ends as well: pings and the time between two requests begin later.
+async fn drive<Conn: GracefulConnection>(
+    connection: Conn,
     mut signals: Signals,
-) -> hyper::Result<()> {
-    let service = service_fn(move |request| answer(proxy.clone(), request));
-    let mut connection = pin!(server.serve_connection(stream, service));
-    loop {
-        tokio::select! {
-            biased;
-            result = connection.as_mut() => return result,
-            Some(signal) = signals.next() => match signal {
-                Signal::Stop => return Ok(()),
-                Signal::Drain => connection.as_mut().graceful_shutdown(),
-            },
-        }
-    }
-}
-
-async fn serve_http2(
-    server: &http2::Builder<TokioExecutor>,
-    stream: Stream,
-    proxy: Arc<Proxy>,
-    mut signals: Signals,
-) -> hyper::Result<()> {
-    let has_spoken = Arc::new(AtomicBool::new(false));
-    let service = service_fn({
-        let has_spoken = has_spoken.clone();
-        move |request| {
-            has_spoken.store(true, Ordering::Relaxed);
-            answer(proxy.clone(), request)
-        }
-    });
-    let mut connection = pin!(server.serve_connection(stream, service));
-    // The pings begin with the first frame; until then nobody else looks.
+    has_spoken: Arc<AtomicBool>,
+) -> Result<(), Conn::Error> {
+    let mut connection = pin!(connection);
     let mut silence = pin!(sleep(HEAD_TIMEOUT));
     loop {
         tokio::select! {
