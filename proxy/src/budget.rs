@@ -15,18 +15,12 @@ use proto::{
     sync::{Price, Tokens},
 };
 
-use crate::index::Budget;
+use crate::{index::Budget, usage};
 
 /// How much of an answer is expected at most. Claude Code asks for room for 32 000
 /// tokens and more, and hardly ever uses a tenth of it: with all of it, few
 /// requests could run side by side near the end of a budget.
 const TYPICAL_OUTPUT_TOKENS: u64 = 8_192;
-
-/// Bytes of a request for each of its tokens, on the low side for code and prose.
-const BYTES_PER_TOKEN: u64 = 3;
-
-/// No prompt is longer, however large an image's bytes are.
-const MAX_PROMPT_TOKENS: u64 = 1_000_000;
 
 /// How a user stands within the month, in micro-dollars.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,9 +96,8 @@ pub fn usd(micros: u64) -> String {
 
 /// What a request of so many bytes may cost that asks for so many tokens at most.
 pub fn estimate(price: &Price, body_bytes: usize, max_tokens: Option<u64>) -> u64 {
-    let bytes = u64::try_from(body_bytes).unwrap_or(u64::MAX);
     let tokens = Tokens {
-        input_tokens: (bytes / BYTES_PER_TOKEN).min(MAX_PROMPT_TOKENS),
+        input_tokens: usage::estimate::prompt(body_bytes),
         output_tokens: max_tokens.map_or(TYPICAL_OUTPUT_TOKENS, |it| it.min(TYPICAL_OUTPUT_TOKENS)),
         ..Tokens::default()
     };

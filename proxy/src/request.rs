@@ -133,7 +133,7 @@ async fn take(
         Endpoint::Models => Asked::default(),
         _ => Asked::of(&head.headers, &body.bytes)?,
     };
-    record.asks_for(asked.clone());
+    record.asks_for(asked.clone(), body.bytes.len());
     Ok(Inquiry {
         proxy: proxy.clone(),
         access_key,

@@ -1,8 +1,9 @@
 //! What is counted: the five disjoint counters of an answer's usage.
 //!
-//! [`meter`] finds them in an answer, [`outbox`] keeps the events until control
-//! has them.
+//! [`meter`] finds them in an answer, [`estimate`] stands in where it states none,
+//! [`outbox`] keeps the events until control has them.
 
+pub mod estimate;
 pub mod meter;
 pub mod outbox;
 

@@ -18,7 +18,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use proto::{
     line::{self, Line},
-    sync::{Outcome, Provider, UsageEvent},
+    sync::{Outcome, Provider, Tokens, UsageEvent},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,7 @@ use crate::{
     },
     upstream::bedrock::answer::AWS_REQUEST_ID,
     usage::{
+        estimate,
         meter::Reading,
         outbox::{Full, Outbox},
     },
@@ -101,6 +102,7 @@ pub struct Record {
     session_id: String,
     agent_id: String,
     asked: Asked,
+    body_bytes: usize,
     /// What the user's strategy puts first.
     preferred: Option<Provider>,
     provider: Option<Provider>,
@@ -167,6 +169,7 @@ impl Record {
             session_id: id(headers, "x-claude-code-session-id"),
             agent_id: id(headers, "x-claude-code-agent-id"),
             asked: Asked::default(),
+            body_bytes: 0,
             preferred: None,
             provider: None,
             asked_after: Duration::ZERO,
@@ -211,9 +214,11 @@ impl Record {
         self.access_key = Some(access_key);
     }
 
-    pub fn asks_for(&mut self, mut asked: Asked) {
+    /// In a body of so many bytes.
+    pub fn asks_for(&mut self, mut asked: Asked, body_bytes: usize) {
         cut(&mut asked.model);
         self.asked = asked;
+        self.body_bytes = body_bytes;
     }
 
     pub fn prefers(&mut self, provider: Provider) {
@@ -397,6 +402,28 @@ impl Record {
         self.is_metered() && has_begun && !self.reading.stopped
     }
 
+    /// What was used, and whether that is an estimate: what the upstream has stated,
+    /// and if that is nothing, as much as an answer costs that is not read to its end.
+    fn tokens(&self, outcome: Outcome) -> (Tokens, bool) {
+        let Reading {
+            usage,
+            unstated_bytes,
+            ..
+        } = &self.reading;
+        let is_estimate = self.is_estimate(outcome);
+        let is_charged = outcome != Outcome::UpstreamFailed;
+        let tokens = if is_estimate && is_charged && usage.is_nothing() {
+            Tokens {
+                input_tokens: estimate::prompt(self.body_bytes),
+                output_tokens: estimate::answer(*unstated_bytes),
+                ..Tokens::default()
+            }
+        } else {
+            usage.tokens(self.asked.cache_ttl)
+        };
+        (tokens, is_estimate)
+    }
+
     fn outcome(&self) -> Outcome {
         self.outcome.unwrap_or_else(|| {
             if self.journal.stopping.is_cancelled() {
@@ -417,7 +444,7 @@ impl Record {
             Some(key) => (key.id.as_ref(), key.user_id.as_ref()),
             None => ("", ""),
         };
-        let tokens = self.reading.usage.tokens(self.asked.cache_ttl);
+        let (tokens, is_estimate) = self.tokens(outcome);
         Line {
             timestamp: Utc::now(),
             level: "INFO".into(),
@@ -446,7 +473,7 @@ impl Record {
             cache_read_tokens: tokens.cache_read_tokens,
             cache_write_5m_tokens: tokens.cache_write_5m_tokens,
             cache_write_1h_tokens: tokens.cache_write_1h_tokens,
-            is_estimate: self.is_estimate(outcome),
+            is_estimate,
             session_id: self.session_id.as_str().into(),
             agent_id: self.agent_id.as_str().into(),
             error: self.error.as_deref().map(Into::into),

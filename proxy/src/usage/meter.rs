@@ -33,6 +33,8 @@ pub struct Reading {
     pub usage: Usage,
     /// The model that answers, in its own words.
     pub model: Option<String>,
+    /// Bytes of text that have come before the stream states its usage.
+    pub unstated_bytes: usize,
     /// The stream has said why it stops, or that it does; or the answer was not
     /// a stream. What was used is final.
     pub stopped: bool,
@@ -227,6 +229,21 @@ struct DeltaDetail {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
+struct ContentDelta {
+    delta: Content,
+}
+
+/// One of these, as its block has it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Content {
+    text: String,
+    thinking: String,
+    partial_json: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct ErrorEvent {
     error: ErrorDetail,
 }
@@ -252,6 +269,12 @@ impl Reading {
         match name {
             b"message_start" => {
                 self.take_message(serde_json::from_slice::<MessageStart>(data)?.message);
+            }
+            // Where usage comes at the beginning, as nearly everywhere, this is not read.
+            b"content_block_delta" if self.usage.is_nothing() => {
+                let ContentDelta { delta } = serde_json::from_slice(data).unwrap_or_default();
+                let texts = [delta.text, delta.thinking, delta.partial_json];
+                self.unstated_bytes += texts.iter().map(String::len).sum::<usize>();
             }
             b"message_delta" => {
                 let delta: MessageDelta = serde_json::from_slice(data)?;

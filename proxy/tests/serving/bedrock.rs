@@ -1,5 +1,7 @@
 //! Bedrock in the place of the plan: the client cannot tell.
 
+use http_body_util::BodyExt;
+use proto::sync::Outcome;
 use serde_json::{Value, json};
 use testkit::{
     anthropic::Reply as Plan,
@@ -14,7 +16,7 @@ use crate::support::{
     },
     client::{Answer, post},
     control::user,
-    key, question,
+    estimate, estimated, key, question,
 };
 
 fn messages() -> String {
@@ -308,9 +310,34 @@ async fn a_message_of_converse_whose_count_stays_out_is_complete_and_an_estimate
     let events = rig.control.events(whole + 3).await;
     let counted = events.iter().skip(whole - 1);
     for event in counted {
-        assert_eq!(event.outcome(), proto::sync::Outcome::Complete);
-        assert!(event.is_estimate);
+        assert_eq!(event.outcome(), Outcome::Complete);
+        assert_eq!(estimated(event), estimate(&question(true), "one"));
     }
+}
+
+/// Its count would have come at the end.
+#[tokio::test]
+async fn a_message_of_converse_that_is_left_costs_what_it_may_have_cost() {
+    let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];
+    let settings = ["--bedrock-api=converse", "--disconnect-drain=0"];
+    let BedrockRig { rig, bedrock } = BedrockRig::with(&settings, resources).await;
+    let gate = Gate::closed();
+    bedrock
+        .script()
+        .then(Reply::text("one two three").gate(&gate));
+    let mut client = rig.client().await;
+    let mut response = client.open(post(&messages(), &question(true))).await;
+    let mut seen = String::new();
+    while !seen.contains("two") {
+        gate.release(1);
+        let frame = response.frame().await.unwrap().unwrap();
+        seen.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    drop(response);
+    drop(client);
+    let event = rig.control.event().await;
+    assert_eq!(event.outcome(), Outcome::ClientCancelled);
+    assert_eq!(estimated(&event), estimate(&question(true), "one two"));
 }
 
 #[tokio::test]

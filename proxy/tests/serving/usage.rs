@@ -5,7 +5,9 @@ use proto::sync::{Outcome, Provider, Tokens, UsageEvent};
 use serde_json::{Value, json};
 use testkit::anthropic::{At, Gate, How, Reply, Simulator, Usage, UsageIn};
 
-use crate::support::{KEY_ID, Rig, USER, bedrock::BedrockRig, client::post, key, question};
+use crate::support::{
+    KEY_ID, Rig, USER, bedrock::BedrockRig, client::post, estimate, estimated, key, question,
+};
 
 fn messages() -> String {
     format!("/ak/{}/v1/messages?beta=true", key())
@@ -252,8 +254,9 @@ async fn a_client_that_leaves_before_the_answer_is_recorded() {
     let silent = Reply::answer().ending(At::Start, How::Silence).gate(&gate);
     rig.simulator.script().then(silent);
     let mut client = rig.client().await;
+    let question = question(true);
     {
-        let request = client.try_open(post(&messages(), &question(true)));
+        let request = client.try_open(post(&messages(), &question));
         let arrived = rig.simulator.until(|it| it.requests == 1);
         tokio::select! {
             _ = request => panic!("nothing was to be answered"),
@@ -263,7 +266,7 @@ async fn a_client_that_leaves_before_the_answer_is_recorded() {
     drop(client);
     let event = rig.control.event().await;
     assert_eq!(event.outcome(), Outcome::ClientCancelled);
-    assert!(event.is_estimate);
+    assert_eq!(estimated(&event), estimate(&question, ""));
     assert_eq!(event.status, 0);
     assert_eq!(event.model, "claude-opus-5-5");
 }
