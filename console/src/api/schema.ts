@@ -1591,6 +1591,11 @@ export interface components {
              * @description Input and output; without the cache's.
              */
             total_tokens: number;
+            /**
+             * Format: int64
+             * @description What they cost is in no sum.
+             */
+            unpriced_requests: number;
             /** Format: uuid */
             user_id: string;
         };
@@ -1608,6 +1613,11 @@ export interface components {
              * @description Input and output; without the cache's.
              */
             total_tokens: number;
+            /**
+             * Format: int64
+             * @description What they cost is in no sum.
+             */
+            unpriced_requests: number;
         };
         /** @description What a user has used over time. */
         TopUserSeries: {
@@ -1852,6 +1862,11 @@ export interface components {
             thresholds: components["schemas"]["Crossed"][];
             /** @description An IANA name. */
             timezone: string;
+            /**
+             * Format: int64
+             * @description Of Bedrock in this month; what they cost is in no sum.
+             */
+            unpriced_requests: number;
             /**
              * Format: double
              * @description Per cent of the budget, with two decimals; null without a limit.

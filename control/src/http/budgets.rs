@@ -25,7 +25,8 @@ use crate::{
     store::{
         audit_log::AuditAction,
         budget_alerts::{self, BudgetAlert, Crossed},
-        budgets, users,
+        budgets::{self, Spending},
+        users,
     },
 };
 
@@ -51,6 +52,8 @@ struct UserBudget {
     monthly_budget_usd: Option<Usd>,
     /// What Bedrock has cost in this month.
     current_usage_usd: Usd,
+    /// Of Bedrock in this month; what they cost is in no sum.
+    unpriced_requests: i64,
     /// Less than nothing when more was spent; null without a limit.
     remaining_usd: Option<Usd>,
     /// Per cent of the budget, with two decimals; null without a limit.
@@ -221,12 +224,16 @@ async fn standing(
     let limit = budgets::find(connection, user_id)
         .await?
         .map(|budget| budget.monthly_budget_usd);
-    let spent = budgets::spent(connection, user_id, (start, end)).await?;
+    let Spending {
+        spent_usd: spent,
+        unpriced_requests,
+    } = budgets::spent(connection, user_id, (start, end)).await?;
     let local = |time: DateTime<Utc>| time.with_timezone(&timezone).fixed_offset();
     Ok(UserBudget {
         user_id,
         monthly_budget_usd: limit,
         current_usage_usd: spent,
+        unpriced_requests,
         remaining_usd: limit.map(|limit| limit.saturating_sub(spent)),
         usage_percentage: limit.and_then(|limit| spent.percent_of(limit)),
         is_exhausted: limit.is_some_and(|limit| spent >= limit),

@@ -209,7 +209,9 @@ async fn only_what_bedrock_costs_is_held_against_a_budget() {
         ],
     )
     .await;
-    assert_eq!(standing(&app, &user).await["current_usage_usd"], "0.000000");
+    let nothing = standing(&app, &user).await;
+    assert_eq!(nothing["current_usage_usd"], "0.000000");
+    assert_eq!(nothing["unpriced_requests"], 1);
     assert_eq!(
         standing(&app, &other).await["current_usage_usd"],
         "100.000000"
