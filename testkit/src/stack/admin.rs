@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 /// Proxies that have not applied a change by then never will.
@@ -127,6 +127,16 @@ impl Admin {
     /// When control refuses or cannot be reached.
     pub async fn get(&self, path: &str) -> Result<Value> {
         self.call(Method::GET, path, None).await
+    }
+
+    /// An answer that is read as it comes.
+    ///
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn open(&self, path: &str) -> Result<Response> {
+        let url = format!("{}{path}", self.url);
+        let request = self.client.get(url).bearer_auth(&self.token);
+        Ok(request.send().await?.error_for_status()?)
     }
 
     /// # Errors
