@@ -258,6 +258,7 @@ export const en = {
   },
 
   users: {
+    one: 'User',
     title: 'Users',
     count: (count: string) => `${count} ${count === '1' ? 'user' : 'users'}`,
     search: 'Search name or description',
@@ -277,7 +278,6 @@ export const en = {
     budgetFieldHint: 'Empty: no limit. It can be changed at any time.',
     noBudget: 'no limit',
     keys: 'Keys',
-    keyCount: (keys: number) => `${keys} ${some(keys, 'key', 'keys')}`,
     lastSeen: 'Last seen',
     createdAt: 'Created',
     used: (usage: string, budget: string) => `${usage} of ${budget}`,

@@ -236,6 +236,7 @@ export const ko: Messages = {
   },
 
   users: {
+    one: '사용자',
     title: '사용자',
     count: (count) => `${count}명`,
     search: '이름이나 설명으로 찾기',
@@ -255,7 +256,6 @@ export const ko: Messages = {
     budgetFieldHint: '비워 두면 한도가 없습니다. 언제든지 바꿀 수 있습니다.',
     noBudget: '한도 없음',
     keys: '키',
-    keyCount: (keys) => `키 ${keys}개`,
     lastSeen: '마지막 사용',
     createdAt: '만든 날',
     used: (usage, budget) => `${budget} 중 ${usage}`,
