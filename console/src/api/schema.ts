@@ -493,7 +493,10 @@ export interface paths {
          */
         get: operations["list_users"];
         put?: never;
-        /** Create a user */
+        /**
+         * Create a user
+         * @description With a budget, if one is given.
+         */
         post: operations["create_user"];
         delete?: never;
         options?: never;
@@ -1043,6 +1046,11 @@ export interface components {
         };
         CreateUser: {
             description?: string | null;
+            /**
+             * @description What the user may spend on Bedrock in a month, as of `PutBudget`; no limit when
+             *     absent or null.
+             */
+            monthly_budget_usd?: string | null;
             name: string;
         };
         /** @description A threshold of one user's current month. */

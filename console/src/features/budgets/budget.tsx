@@ -55,7 +55,7 @@ function Standing({ budget }: { budget: UserBudget }) {
   const spent = formats.usd(budget.current_usage_usd);
   return (
     <div className="space-y-3">
-      <dl className="grid grid-cols-3 gap-3">
+      <dl className="flex flex-wrap gap-x-8 gap-y-2">
         <Amount name={says.spent} value={spent} />
         <Amount name={says.remaining} value={left ? formats.usd(left) : says.unlimited} />
         <Amount name={says.limit} value={limit ? formats.usd(limit) : says.unlimited} />
