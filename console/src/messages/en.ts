@@ -209,6 +209,7 @@ export const en = {
     cost: 'Cost',
     tokens: 'Tokens',
     requests: 'Requests',
+    unpriced: 'Without a price',
     topUsers: 'Top users',
     modelMix: 'Models',
     outcomes: 'Outcomes',

@@ -187,6 +187,7 @@ export const ko: Messages = {
     cost: '비용',
     tokens: '토큰',
     requests: '요청',
+    unpriced: '가격 없음',
     topUsers: '상위 사용자',
     modelMix: '모델',
     outcomes: '결과',
