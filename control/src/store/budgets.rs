@@ -93,13 +93,29 @@ struct Month {
     stop: DateTime<Utc>,
 }
 
-/// The calendar month of a moment; its end is excluded.
+/// Decides for everybody who has a budget, in the month of `at`.
+pub async fn settle_all(
+    connection: &mut AsyncPgConnection,
+    at: DateTime<Utc>,
+    timezone: Tz,
+) -> Result<()> {
+    let users: Vec<Uuid> = budgets::table
+        .select(budgets::user_id)
+        .order(budgets::user_id)
+        .load(connection)
+        .await?;
+    settle(connection, &users, at, timezone).await?;
+    Ok(())
+}
+
+/// The calendar month of a moment in the time zone of the sums, in this one before
+/// there were any; its end is excluded.
 pub async fn month(
     connection: &mut AsyncPgConnection,
     at: DateTime<Utc>,
     timezone: Tz,
 ) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
-    let month: Month = diesel::sql_query("select start, stop from month_of($1, $2)")
+    let month: Month = diesel::sql_query("select start, stop from summed_month_of($1, $2)")
         .bind::<Timestamptz, _>(at)
         .bind::<Text, _>(timezone.name())
         .get_result(connection)

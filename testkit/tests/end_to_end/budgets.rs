@@ -186,7 +186,8 @@ async fn the_status_line_shows_how_the_developer_stands() -> Result<()> {
     let world = OnBedrock::start().await?;
     let line = || -> Result<String> {
         let output = Command::new(repository().join("scripts/status-line"))
-            .env("ANTHROPIC_BASE_URL", world.base_url())
+            // As some write it.
+            .env("ANTHROPIC_BASE_URL", format!("{}/", world.base_url()))
             .output()?;
         ensure!(
             output.status.success(),
