@@ -72,7 +72,40 @@ fn search_text(text: &str, depth: usize, found: &mut dyn FnMut(Found)) {
     let searched = parse(text).and_then(|value| Search { depth, found }.deserialize(value));
     match searched {
         Ok(value) => search_quoted(value, depth, found),
-        Err(error) => found(unreadable(&error)),
+        Err(error) => search_pieces(text, &error, found),
+    }
+}
+
+/// How a canonical line begins.
+const BEGINNING: &str = r#"{"timestamp":"#;
+
+/// A line in which ours stands beside something else: the half line of a proxy that was
+/// killed, another whole one, what colours it.
+fn search_pieces(text: &str, error: &serde_json::Error, found: &mut dyn FnMut(Found)) {
+    let (mut end, mut requests, mut is_torn) = (0, 0, false);
+    for (begin, _) in text.match_indices(BEGINNING) {
+        if begin < end {
+            continue;
+        }
+        let piece = text.get(begin..).unwrap_or_default();
+        let mut values =
+            serde_json::Deserializer::from_str(piece).into_iter::<Map<String, Value>>();
+        let Some(Ok(members)) = values.next() else {
+            is_torn = true;
+            continue;
+        };
+        end = begin + values.byte_offset();
+        if is_canonical(&members) {
+            requests += 1;
+            Search {
+                depth: 0,
+                found: &mut *found,
+            }
+            .object(members);
+        }
+    }
+    if is_torn || requests == 0 {
+        found(unreadable(error));
     }
 }
 
@@ -302,6 +335,27 @@ mod tests {
         );
         // Collected, with what else there was.
         holds(&json!([canonical(), 1, [line], null, 0.5]).to_string(), 2);
+    }
+
+    #[test]
+    fn what_stands_beside_something_else_is_found() {
+        let line = canonical().to_string();
+        let line = line.replacen('{', &format!("{BEGINNING}\"2026-11-27T10:00:00Z\","), 1);
+        let line = line.replacen(r#","timestamp":"2026-11-27T10:00:00Z""#, "", 1);
+        for (text, requests, is_torn) in [
+            (format!("{line}{line}"), 2, false),
+            (format!("\u{1b}[32m{line}\u{1b}[0m"), 1, false),
+            (format!("[proxy {{x}}] {line}"), 1, false),
+            (format!("{}{line}", &line[..100]), 1, true),
+            (format!("{line}{}", &line[..100]), 1, true),
+            (line[..line.len() - 1].to_owned(), 0, true),
+        ] {
+            let found = find(&text);
+            let whole = found.iter().filter(|it| is_the_event(it)).count();
+            assert_eq!(whole, requests, "{text}: {found:?}");
+            let passed_over = found.len() - whole;
+            assert_eq!(passed_over, usize::from(is_torn), "{text}: {found:?}");
+        }
     }
 
     #[test]

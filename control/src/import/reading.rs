@@ -16,6 +16,15 @@ use super::lines::{self, Found, MAX_LINE_BYTES, PassedOver};
 /// What begins a gzip file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
+/// What begins files that would be read as lines of others.
+const FOREIGN: [(&[u8], &str); 5] = [
+    (&[0x28, 0xb5, 0x2f, 0xfd], "compressed with zstd"),
+    (b"BZh", "compressed with bzip2"),
+    (&[0xfd, b'7', b'z', b'X', b'Z'], "compressed with xz"),
+    (&[0xff, 0xfe], "UTF-16, as PowerShell writes it"),
+    (&[0xfe, 0xff], "UTF-16"),
+];
+
 /// What comes out of files.
 #[derive(Debug)]
 pub enum Heard {
@@ -101,7 +110,12 @@ fn open(path: &Path) -> io::Result<(Box<dyn Read + Send>, ProgressBar)> {
 /// What is compressed is unpacked.
 fn unpacked(input: impl Read + Send + 'static) -> io::Result<Box<dyn BufRead + Send>> {
     let mut input = BufReader::new(input);
-    let is_gzip = input.fill_buf()?.starts_with(&GZIP);
+    let beginning = input.fill_buf()?;
+    if let Some((_, what)) = FOREIGN.iter().find(|(it, _)| beginning.starts_with(it)) {
+        let text = format!("it is {what}: give it as UTF-8, or compressed with gzip");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    let is_gzip = beginning.starts_with(&GZIP);
     Ok(if is_gzip {
         Box::new(BufReader::new(MultiGzDecoder::new(input)))
     } else {
@@ -294,6 +308,24 @@ mod tests {
             .map(|number| json!({"logStreamName": "s", "message": canonical(number)}))
             .collect();
         json!({"events": events, "searchedLogStreams": []}).to_string()
+    }
+
+    #[test]
+    fn what_would_be_read_as_lines_of_others_is_refused() {
+        let text = format!("\u{feff}{}", canonical(1));
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (log, what) in [
+            (&*utf16, "UTF-16"),
+            (&[0x28, 0xb5, 0x2f, 0xfd, 0], "zstd"),
+            (b"BZh91AY", "bzip2"),
+            (b"\xfd7zXZ\0", "xz"),
+        ] {
+            let found = found(log);
+            let [(0, error)] = found.as_slice() else {
+                panic!("{found:?}")
+            };
+            assert!(error.contains(what), "{error}");
+        }
     }
 
     #[test]

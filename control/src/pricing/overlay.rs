@@ -15,11 +15,15 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
+    marker::PhantomData,
 };
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use proto::price::{GLOBAL, REGIONAL, model_id};
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{Error as _, MapAccess},
+};
 
 use crate::{
     money::Usd,
@@ -42,7 +46,10 @@ pub enum Malformed {
     Price { place: String, reason: String },
 }
 
-type Regions = BTreeMap<String, BTreeMap<String, OneOrMore>>;
+type Regions = ByName<ByName<OneOrMore>>;
+
+/// Members of an object, each once: of two with the same name one would be lost.
+struct ByName<V>(BTreeMap<String, V>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,11 +128,48 @@ impl<'de> Deserialize<'de> for OneOrMore {
                 seq: A,
             ) -> Result<OneOrMore, A::Error> {
                 let access = serde::de::value::SeqAccessDeserializer::new(seq);
-                Ok(OneOrMore(Vec::deserialize(access)?))
+                let prices = Vec::deserialize(access)?;
+                if prices.is_empty() {
+                    return Err(A::Error::custom("a list without a price"));
+                }
+                Ok(OneOrMore(prices))
             }
         }
 
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl<V> Default for ByName<V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for ByName<V> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<V> {
+            type Value = ByName<V>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<ByName<V>, A::Error> {
+                let mut members = ByName::default();
+                while let Some((name, member)) = access.next_entry::<String, V>()? {
+                    if members.0.contains_key(&name) {
+                        return Err(A::Error::custom(format!("{name} stands here twice")));
+                    }
+                    members.0.insert(name, member);
+                }
+                Ok(members)
+            }
+        }
+
+        deserializer.deserialize_map(Visitor(PhantomData))
     }
 }
 
@@ -152,7 +196,7 @@ impl Overlay {
         } else {
             ByProvider {
                 bedrock: serde_json::from_str(json)?,
-                plan: Regions::new(),
+                plan: Regions::default(),
             }
         };
         let mut prices = Vec::new();
@@ -160,8 +204,8 @@ impl Overlay {
             (PriceProvider::Bedrock, list.bedrock),
             (PriceProvider::Plan, list.plan),
         ] {
-            for (region, models) in regions {
-                for (model, entries) in models {
+            for (region, models) in regions.0 {
+                for (model, entries) in models.0 {
                     for entry in entries.0 {
                         prices.push(price(provider, &region, &model, entry)?);
                     }
@@ -222,8 +266,15 @@ fn price(
         }));
     }
     let model_id = model_id(model);
-    if model_id.is_empty() || model_id.chars().count() > 256 {
+    if model_id.is_empty() || model_id.chars().count() > 256 || model_id.contains(char::is_control)
+    {
         return Err(bad("names no model"));
+    }
+    let effective_date = entry.effective_date.unwrap_or_default();
+    if !(1970..=9999).contains(&effective_date.year()) {
+        return Err(bad(
+            "effective_date must be between the years 1970 and 9999",
+        ));
     }
     let prices = Five::of(
         entry.input_price_per_million,
@@ -256,7 +307,7 @@ fn price(
         provider,
         region: region.to_owned(),
         model_id,
-        effective_date: entry.effective_date.unwrap_or_default(),
+        effective_date,
         input_price: prices.input,
         output_price: prices.output,
         cache_read_price: prices.cache_read,
@@ -404,6 +455,28 @@ mod tests {
                            "m": {"input_price_per_million": 1, "output_price_per_million": 1}}}"#,
             "has two prices",
         );
+        // Of two with the same name one would be lost.
+        let price = r#"{"input_price_per_million": 1, "output_price_per_million": 1}"#;
+        refused(
+            &format!(r#"{{"global": {{"m": {price}, "m": {price}}}}}"#),
+            "m stands here twice at line 1 column",
+        );
+        refused(
+            &format!(r#"{{"global": {{"m": {price}}}, "global": {{"n": {price}}}}}"#),
+            "global stands here twice",
+        );
+        refused(r#"{"global": {"m": []}}"#, "a list without a price");
+        refused(
+            &format!(r#"{{"global": {{"m\u0000": {price}}}}}"#),
+            "names no model",
+        );
+        for date in ["-4800-01-01", "+99999-01-01"] {
+            let price = price.replace('}', &format!(r#", "effective_date": "{date}"}}"#));
+            refused(
+                &format!(r#"{{"global": {{"m": {price}}}}}"#),
+                "between the years 1970 and 9999",
+            );
+        }
         refused("@/nowhere/prices.json", "/nowhere/prices.json");
     }
 
