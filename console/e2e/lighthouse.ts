@@ -11,6 +11,7 @@ const CATEGORIES = ['accessibility', 'best-practices'];
 const PAGES = ['dashboard', 'users', 'models', 'pricing', 'proxies', 'audit', 'login'];
 
 interface Report {
+  finalDisplayedUrl: string;
   categories: Record<string, { score: number | null; auditRefs: { id: string }[] }>;
   audits: Record<string, { title: string; score: number | null }>;
 }
@@ -19,10 +20,10 @@ for (const page of PAGES) {
   test(page, ({ admin, baseURL }) => {
     test.setTimeout(180_000);
     const { name, value } = admin.cookie;
-    const { categories, audits } = lighthouse(
-      `${baseURL}/${page}`,
-      page === 'login' ? {} : { Cookie: `${name}=${value}` },
-    );
+    const url = `${baseURL}/${page}`;
+    const headers = page === 'login' ? undefined : { Cookie: `${name}=${value}` };
+    const { finalDisplayedUrl, categories, audits } = lighthouse(url, headers);
+    expect(finalDisplayedUrl).toBe(url);
     const scores = CATEGORIES.map((id) => [id, Math.round((categories[id]?.score ?? 0) * 100)]);
     process.stdout.write(`${page}: ${scores.map((it) => it.join(' ')).join(', ')}\n`);
     const failed = Object.values(audits).filter(({ score }) => score !== null && score < 1);
@@ -31,7 +32,7 @@ for (const page of PAGES) {
   });
 }
 
-function lighthouse(url: string, headers: Record<string, string>): Report {
+function lighthouse(url: string, headers: Record<string, string> = {}): Report {
   const { args, executablePath } = chromium.launchOptions;
   const report = execFileSync(
     'npm',

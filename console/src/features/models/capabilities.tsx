@@ -54,8 +54,7 @@ export function Capabilities() {
             {
               name: says.feature,
               wraps: true,
-              className: 'font-mono text-xs',
-              cell: ({ feature }) => feature,
+              cell: ({ feature }) => <code className="font-mono text-xs">{feature}</code>,
             },
             {
               name: says.model,

@@ -99,8 +99,7 @@ function MappingTable({ mappings, onAsk }: MappingTableProps) {
         {
           name: says.bedrockModel,
           wraps: true,
-          className: 'font-mono text-xs',
-          cell: ({ bedrock_model }) => bedrock_model,
+          cell: ({ bedrock_model }) => <code className="font-mono text-xs">{bedrock_model}</code>,
         },
         {
           name: says.bedrockApi,
