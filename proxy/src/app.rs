@@ -108,6 +108,7 @@ impl App {
         let signatures = Arc::new(Signatures::default());
         let bedrock = Bedrock::new(
             &settings.bedrock,
+            settings.caps,
             opener,
             aws,
             signatures.clone(),
