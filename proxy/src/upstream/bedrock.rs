@@ -33,7 +33,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use aws::Aws;
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use proto::sync::Provider;
 use tokio::time::timeout;
 
@@ -73,6 +73,7 @@ pub struct Bedrock {
     preference: Preference,
     overlay: Overlay,
     caps: Caps,
+    clients: Arc<Clients>,
     vault: Vault,
     messages: Messages,
     pub lessons: Arc<Lessons>,
@@ -109,6 +110,7 @@ impl fmt::Debug for Question<'_> {
 /// Where a question goes.
 struct Destination {
     opened: Arc<Opened>,
+    origin: Uri,
     model: Model,
     adapter: Adapter,
 }
@@ -131,6 +133,11 @@ impl Prepared<'_> {
     /// A model id, an inference profile or an ARN.
     pub fn model(&self) -> &str {
         &self.to.model.id
+    }
+
+    /// Bedrock in the region.
+    pub fn origin(&self) -> &Uri {
+        &self.to.origin
     }
 
     pub fn region(&self) -> &str {
@@ -169,7 +176,8 @@ impl Bedrock {
             overlay: settings.model_mapping.clone(),
             caps,
             vault: Vault::new(settings, opener, aws, clients.clone(), tasks),
-            messages: Messages::new(clients, origins),
+            clients,
+            messages: Messages::new(origins),
             lessons: Arc::default(),
             signatures,
             uses_role: settings.use_role,
@@ -206,7 +214,9 @@ impl Bedrock {
         let model = self.model(index, question, &body)?;
         let key = index.bedrock_key(&question.access_key.id);
         let opened = self.vault.open(key.map(|it| &**it)).await?;
+        let origin = self.clients.origin(&opened.region);
         let to = Destination {
+            origin: origin.map_err(|cause| Error::because(Kind::BedrockInternal, cause))?,
             adapter: Adapter::choose(self.preference, &model),
             opened,
             model,
@@ -352,7 +362,7 @@ impl Bedrock {
             Adapter::Messages => {
                 let messages = &self.messages;
                 messages
-                    .ask(&to.opened, &model.id, shaped, question.headers)
+                    .ask(&to.origin, &to.opened, &model.id, shaped, question.headers)
                     .await
             }
             Adapter::Converse => {
