@@ -8,6 +8,7 @@ export default defineConfig({
     { name: 'e2e', testMatch: '*.spec.ts' },
     { name: 'screenshots', testMatch: 'screenshots.ts' },
     { name: 'measure', testMatch: 'measure.ts' },
+    { name: 'lighthouse', testMatch: 'lighthouse.ts' },
   ],
   globalSetup: './e2e/system.ts',
   // One system, and two cores for it and the browser.

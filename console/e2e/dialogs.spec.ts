@@ -1,5 +1,6 @@
 import { expectAccessible } from './accessible';
 import { expect, test, type Page } from './console';
+import { expectWhole } from './whole';
 
 const menu = async (page: Page, of: string, item: RegExp) => {
   await page.getByRole('button', { name: `Actions for ${of}` }).click();
@@ -11,14 +12,20 @@ for (const colorScheme of ['light', 'dark'] as const) {
     test.use({ colorScheme });
 
     test('axe finds nothing in any dialog', async ({ signedIn: page, admin }) => {
-      test.setTimeout(120_000);
+      test.setTimeout(240_000);
       const user = await admin.send<{ id: string; name: string }>('POST', '/admin/users', {
         name: `Joan ${Date.now()}`,
       });
       await admin.send('POST', `/admin/users/${user.id}/access-keys`, { name: 'desktop' });
+      const isFine = async () => {
+        for (const width of [360, 1280]) {
+          await expectWhole(page, [width]);
+          await expectAccessible(page);
+        }
+      };
       const looksFine = async () => {
         await expect(page.getByRole('dialog')).toBeVisible();
-        await expectAccessible(page);
+        await isFine();
         await page.keyboard.press('Escape');
         await expect(page.getByRole('dialog')).toHaveCount(0);
       };
@@ -39,16 +46,29 @@ for (const colorScheme of ['light', 'dark'] as const) {
         await looksFine();
       }
       await page.getByRole('button', { name: 'Issue a key' }).click();
-      await expectAccessible(page);
+      await isFine();
       await page.getByRole('button', { name: 'Issue key' }).click();
       for (const tab of ['Shell', 'settings.json', 'Status line', 'GitHub Action']) {
         await page.getByRole('tab', { name: tab }).click();
-        await expectAccessible(page);
+        await isFine();
       }
       await page.getByRole('button', { name: 'I have copied it' }).click();
 
       await page.goto('/models');
       await page.getByRole('button', { name: 'New mapping' }).click();
+      await looksFine();
+      for (const item of [/^Edit/, /^Delete/]) {
+        await page
+          .getByRole('button', { name: /^Actions for/ })
+          .first()
+          .click();
+        await page.getByRole('menuitem', { name: item }).click();
+        await looksFine();
+      }
+
+      await page.goto('/users?search=nobody+of+this+name');
+      await page.getByRole('button', { name: 'New user' }).click();
+      await page.getByLabel(/budget/i).fill('much');
       await looksFine();
     });
   });

@@ -80,6 +80,27 @@ test('a dialog is open to the keyboard, and gives it back', async ({ signedIn: p
   await expect(open).toBeFocused();
 });
 
+test('arrows lead to a routing, and space chooses it', async ({ signedIn: page, admin }) => {
+  const user = await admin.send<{ id: string }>('POST', '/admin/users', {
+    name: `Sophie ${Date.now()}`,
+  });
+  const key = await admin.send<{ id: string }>('POST', `/admin/users/${user.id}/access-keys`, {});
+  await admin.send('POST', `/admin/access-keys/${key.id}/bedrock-key`, {
+    bedrock_api_key: 'bedrock-api-key-of-the-simulator',
+  });
+  await page.goto(`/users/${user.id}`);
+  const planFirst = page.getByRole('radio', { name: /^Plan first/ });
+  const bedrockOnly = page.getByRole('radio', { name: /^Bedrock only/ });
+  await expect(bedrockOnly).toBeEnabled();
+  await tabTo(page, planFirst);
+  await page.keyboard.press('ArrowDown');
+  await expect(bedrockOnly).toBeFocused();
+  await expect(planFirst).toBeChecked();
+  await page.keyboard.press('Space');
+  await expect(bedrockOnly).toBeChecked();
+  await expect(bedrockOnly).toBeFocused();
+});
+
 test('the first key leads past the navigation', async ({ signedIn: page }) => {
   await page.goto('/users');
   await settled(page);

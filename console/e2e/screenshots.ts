@@ -11,7 +11,7 @@ const REPOSITORY = resolve(import.meta.dirname, '../..');
 const FOLDER = resolve(REPOSITORY, 'docs/console');
 const RUN_IF_INSTALLED = resolve(REPOSITORY, 'scripts/run-if-installed');
 
-const MAX_HEIGHT = 2_200;
+const MAX_HEIGHT = 10_000;
 
 const VIEWS = [
   { width: 360, colorScheme: 'light' },

@@ -1,7 +1,8 @@
+import { expectAccessible } from './accessible';
 import { expect, password, test, USERNAME, type Page } from './console';
 
 async function signIn(page: Page, secret: string) {
-  await page.getByLabel('Name').fill(USERNAME);
+  await page.getByRole('textbox', { name: 'Name', exact: true }).fill(USERNAME);
   await page.getByLabel('Password').fill(secret);
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
@@ -21,10 +22,33 @@ test('a session that ends leads back to the page', async ({ signedIn: page }) =>
   await expect(page.getByRole('link', { name: 'Ada', exact: true })).toBeVisible();
   await page.context().clearCookies();
   await page.getByLabel('Search name or description').fill('grace');
-  await expect(page.getByText('Your session has ended.')).toBeVisible();
+  await expect(page.getByText('Your session has ended. Sign in to go on')).toBeVisible();
   await signIn(page, password());
   await expect(page).toHaveURL(/\/users\?.*search=grace/);
   await expect(page.getByRole('link', { name: 'Grace', exact: true })).toBeVisible();
+});
+
+test('a key that is shown once outlives the session', async ({ signedIn: page, admin }) => {
+  const user = await admin.send<{ id: string }>('POST', '/admin/users', {
+    name: `Annie ${Date.now()}`,
+  });
+  await page.goto(`/users/${user.id}`);
+  await page.getByRole('button', { name: 'Issue a key' }).click();
+  await page.getByRole('button', { name: 'Issue key' }).click();
+  const key = page.locator('pre').first();
+  await expect(key).toHaveText(/^ak_/);
+  const shown = await key.textContent();
+  await page.context().clearCookies();
+  // The page notices by itself, as it refreshes. Until then nobody can sign in.
+  await signIn(page, 'wrong');
+  await expect(page.getByRole('alert')).toHaveText('Name or password is wrong.');
+  await page.keyboard.press('Escape');
+  await expectAccessible(page);
+  await signIn(page, password());
+  await expect(page.getByRole('button', { name: 'Sign in' })).toHaveCount(0);
+  await expect(key).toHaveText(shown ?? '');
+  await page.getByRole('button', { name: 'I have copied it' }).click();
+  await expect(page.getByText(shown ?? '')).toHaveCount(0);
 });
 
 test('nothing of a session can be read by a script, and signing out ends it', async ({ page }) => {

@@ -38,11 +38,50 @@ export default async function start() {
   process.env.CONSOLE_PASSWORD = await password(stack);
   process.env.CONSOLE_URL = `http://${addresses.PROXY_ADMIN_ADDR}`;
   process.env.CONSOLE_STATE = folder;
+  // For whoever adds a proxy.
+  Object.assign(process.env, addresses);
   return async () => {
     const ended = new Promise((stopped) => stack.once('exit', stopped));
     stack.kill('SIGTERM');
     await ended;
     rmSync(folder, { recursive: true, force: true });
+  };
+}
+
+/** One more proxy, beside the one of the system that was started here. */
+export async function startProxy() {
+  const state = process.env.CONSOLE_STATE ?? '';
+  const secrets = JSON.parse(readFileSync(join(state, 'secrets.json'), 'utf8')) as Record<
+    'key_hasher_secret' | 'sync_token' | 'local_encryption_key',
+    string
+  >;
+  const [listen, ops] = [await freeAddress(), await freeAddress()];
+  const proxy = spawn(join(PROGRAMS, 'claude-code-proxy'), {
+    env: {
+      ...process.env,
+      PROXY_LISTEN_ADDR: listen,
+      PROXY_OPS_ADDR: ops,
+      PROXY_CONTROL_URL: `http://${process.env.PROXY_GRPC_ADDR}`,
+      PROXY_PLAN_API_URL: `http://${process.env.SIMULATOR_ADDR}`,
+      PROXY_KEY_HASHER_SECRET: secrets.key_hasher_secret,
+      PROXY_SYNC_TOKEN: secrets.sync_token,
+      PROXY_LOCAL_ENCRYPTION_KEY: secrets.local_encryption_key,
+      PROXY_DRAIN_DELAY: '0',
+    },
+    stdio: 'ignore',
+  });
+  const ended = new Promise((stopped) => proxy.once('exit', stopped));
+  return {
+    url: `http://${listen}`,
+    isReady: () =>
+      fetch(`http://${ops}/readyz`).then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+    stop: async () => {
+      proxy.kill('SIGTERM');
+      await ended;
+    },
   };
 }
 

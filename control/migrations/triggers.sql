@@ -105,11 +105,18 @@ language sql stable as $$
     from (select date_trunc('month', moment at time zone zone) as first_day) as month
 $$;
 
+-- The calendar month of a moment, in the time zone that days are summed up in, because
+-- what is spent in a month is the sum of its days; in this one before they ever were.
+create or replace function summed_month_of(moment timestamptz, zone text, out start timestamptz, out stop timestamptz)
+language sql stable as $$
+    select month.start, month.stop
+    from month_of(moment, coalesce((select timezone from usage_aggregation), zone)) as month
+$$;
+
 -- The calendar month that it is now.
 create or replace function this_month(out start timestamptz, out stop timestamptz)
 language sql stable as $$
-    select month.start, month.stop
-    from month_of(now(), coalesce((select timezone from usage_aggregation), 'UTC')) as month
+    select month.start, month.stop from summed_month_of(now(), 'UTC') as month
 $$;
 
 -- What administrators see: deleted rows are left out here, so that no query can
@@ -596,7 +603,7 @@ $$;
 create or replace function settle_budgets(users uuid[], moment timestamptz, zone text)
 returns setof budgets language plpgsql as $$
 declare
-    month constant record := month_of(moment, zone);
+    month constant record := summed_month_of(moment, zone);
 begin
     -- Waits for whoever gives somebody a budget: otherwise neither would see what the
     -- other has added.

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use chrono_tz::Tz;
-use diesel_async::AsyncConnection;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
 use tokio::time::{self, MissedTickBehavior};
 
 use crate::{
@@ -271,8 +271,29 @@ pub async fn move_aggregates(store: &Store, timezone: Tz) -> store::Result<()> {
         return Ok(());
     }
     tracing::info!(from, to = timezone.name(), "usage.rebuilding_aggregates");
+    rebuild(&mut connection, timezone).await
+}
+
+/// Makes the aggregates anew in the time zone in which they are: no other one is right
+/// for a control that is serving.
+///
+/// # Errors
+/// When the database fails.
+pub async fn rebuild_aggregates(store: &Store) -> store::Result<Tz> {
+    let mut connection = store.connection().await?;
+    let timezone = aggregates::timezone(&mut connection).await?;
+    let timezone = timezone.and_then(|it| it.parse().ok()).unwrap_or(Tz::UTC);
+    rebuild(&mut connection, timezone).await?;
+    Ok(timezone)
+}
+
+/// With the budgets, whose spending is sums of them.
+async fn rebuild(connection: &mut AsyncPgConnection, timezone: Tz) -> store::Result<()> {
     connection
-        .transaction(async |connection| aggregates::rebuild(connection, timezone).await)
+        .transaction(async |connection| {
+            aggregates::rebuild(connection, timezone).await?;
+            budgets::settle_all(connection, Utc::now(), timezone).await
+        })
         .await
 }
 

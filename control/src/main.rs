@@ -10,12 +10,11 @@ use control::{
     app::App,
     http,
     import::Import,
-    password,
-    settings::{self, Cli, Command, Rebuild, Settings, Unusable, UsageCommand},
-    store::{Store, aggregates, changes, migrate::migrate},
+    jobs, password,
+    settings::{self, Cli, Command, Database, Settings, Unusable, UsageCommand},
+    store::{Store, changes, migrate::migrate},
     telemetry,
 };
-use diesel_async::AsyncConnection;
 use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -65,9 +64,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             telemetry::start_logs(&cli.log)?;
             import(settings).await?;
         }
-        Command::Usage(UsageCommand::Rebuild(settings)) => {
+        Command::Usage(UsageCommand::Rebuild(database)) => {
             telemetry::start_logs(&cli.log)?;
-            rebuild(settings).await?;
+            rebuild(database).await?;
         }
         Command::Health(settings) => {
             ::telemetry::health::ask(settings.control_ops_addr, settings.ready).await?;
@@ -107,12 +106,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn rebuild(settings: Rebuild) -> anyhow::Result<()> {
-    let store = Store::new(settings.database.database_url)?;
-    let timezone = settings.calendar.timezone;
-    let mut connection = store.connection().await?;
-    connection
-        .transaction(async |connection| aggregates::rebuild(connection, timezone).await)
+async fn rebuild(database: Database) -> anyhow::Result<()> {
+    let store = Store::new(database.database_url)?;
+    let timezone = jobs::rebuild_aggregates(&store)
         .await
         .context("make the sums of usage anew")?;
     tracing::info!(timezone = timezone.name(), "usage.aggregates_rebuilt");

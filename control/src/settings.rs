@@ -68,9 +68,10 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum UsageCommand {
-    /// Makes the sums of usage anew from its rows, in PROXY_TIMEZONE. Sums of rows
-    /// that were dropped are kept; proxies' usage waits meanwhile.
-    Rebuild(Rebuild),
+    /// Makes the sums of usage anew from its rows, in the time zone in which control
+    /// keeps them, and decides all budgets by them. Sums of rows that were dropped are
+    /// kept; proxies' usage waits meanwhile.
+    Rebuild(Database),
     /// Puts back usage that a killed proxy had not delivered, from its log: whole
     /// logs may be given, and again, because each request is counted once. Takes
     /// the lines as a proxy writes them, as a log group gives them back, or as a
@@ -93,16 +94,6 @@ pub struct Import {
 
     #[command(flatten)]
     pub database: Database,
-}
-
-/// What `usage rebuild` needs.
-#[derive(Debug, Args)]
-pub struct Rebuild {
-    #[command(flatten)]
-    pub database: Database,
-
-    #[command(flatten)]
-    pub calendar: Calendar,
 }
 
 /// What `serve` needs.

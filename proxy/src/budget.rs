@@ -27,7 +27,10 @@ const TYPICAL_OUTPUT_TOKENS: u64 = 8_192;
 pub struct Standing {
     /// What control has counted.
     pub spent: u64,
-    /// What has ended here and is not counted by control yet.
+    /// What control had counted when the first of what is settling ended: nothing of
+    /// that is in it.
+    pub spent_before: u64,
+    /// What has ended here, and control has not said yet that it is counted.
     pub settling: u64,
     /// What is running here may cost.
     pub held: u64,
@@ -45,13 +48,17 @@ pub enum Refusal {
 }
 
 impl Standing {
-    /// All that is known to be spent.
+    /// What is surely spent. Control may have counted what is settling a moment before
+    /// it says so; then the sum of both would be too much.
     pub fn known(self) -> u64 {
-        self.spent.saturating_add(self.settling)
+        let with_settling = self.spent_before.saturating_add(self.settling);
+        self.spent.max(with_settling)
     }
 
+    /// What may be spent when all has ended.
     fn expected(self) -> u64 {
-        self.known().saturating_add(self.held)
+        let settled = self.spent.saturating_add(self.settling);
+        settled.saturating_add(self.held)
     }
 }
 
@@ -141,8 +148,14 @@ mod tests {
         let exhausted = Err(Refusal::Exhausted { until: at(1_000) });
         let standing = |spent, settling, held| Standing {
             spent,
+            spent_before: spent,
             settling,
             held,
+        };
+        // Control has counted what is settling, and not said so yet.
+        let overlapping = Standing {
+            spent_before: 10,
+            ..standing(60, 50, 0)
         };
         for (is_exhausted, standing, has_price, now, expected) in [
             (false, standing(0, 0, 0), true, 1, Ok(())),
@@ -160,6 +173,7 @@ mod tests {
             ),
             (false, standing(50, 25, 24), true, 1, Ok(())),
             (false, standing(50, 25, 25), true, 1, Err(Refusal::Reserved)),
+            (false, overlapping, true, 1, Err(Refusal::Reserved)),
             (false, standing(0, 0, 0), false, 1, Err(Refusal::Unpriced)),
             // Raised: control's word goes before what was spent.
             (true, standing(0, 0, 0), true, 1, exhausted),

@@ -40,11 +40,15 @@ struct CacheCreation {
     ephemeral_1h_input_tokens: Option<u64>,
 }
 
+/// No answer has more, and control stores no larger one.
+const MAX_COUNT: u64 = 1_000_000_000_000;
+
 /// A count, if it is one: what is written as `7.0` is 7, and what is none does not
 /// void the counts beside it.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let value = Option::<serde_json::Value>::deserialize(deserializer)?;
-    Ok(value.and_then(|value| value.as_u64().or_else(|| whole(value.as_f64()?))))
+    let count = value.and_then(|value| value.as_u64().or_else(|| whole(value.as_f64()?)));
+    Ok(count.filter(|it| *it <= MAX_COUNT))
 }
 
 fn whole(number: f64) -> Option<u64> {
@@ -169,5 +173,11 @@ mod tests {
         let odd = r#"{"input_tokens":-1,"output_tokens":7.0,"cache_read_input_tokens":"x",
             "cache_creation":{"ephemeral_5m_input_tokens":{},"ephemeral_1h_input_tokens":2}}"#;
         check(&[odd], FiveMinutes, [0, 7, 0, 0, 2]);
+        let large = r#"{"input_tokens":2000000000000,"output_tokens":1e300}"#;
+        check(
+            &[large, r#"{"output_tokens":9}"#],
+            FiveMinutes,
+            [0, 9, 0, 0, 0],
+        );
     }
 }

@@ -23,7 +23,14 @@ const SAME_SITE = { 'x-requested-with': 'console' };
 
 export const api = createClient<paths>({ baseUrl: location.origin, headers: SAME_SITE });
 
+/** Whoever does not answer until then is not there. */
+const TIMEOUT_MS = 30_000;
+
 api.use({
+  onRequest({ request }) {
+    const signal = AbortSignal.any([request.signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    return new Request(request, { signal });
+  },
   onResponse({ response }) {
     const revision = Number(response.headers.get('x-config-revision'));
     if (revision > 0) announce(revision);
@@ -36,7 +43,7 @@ export async function answered<Data>(
 ): Promise<Data> {
   const { data, error, response } = await request.catch((cause: unknown) => {
     // Somebody navigated away.
-    if (cause instanceof DOMException) throw cause;
+    if (cause instanceof DOMException && cause.name === 'AbortError') throw cause;
     throw new ApiError('unreachable', 0, String(cause));
   });
   if (response.ok) return data as Data;

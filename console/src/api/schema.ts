@@ -493,7 +493,10 @@ export interface paths {
          */
         get: operations["list_users"];
         put?: never;
-        /** Create a user */
+        /**
+         * Create a user
+         * @description With a budget, if one is given.
+         */
         post: operations["create_user"];
         delete?: never;
         options?: never;
@@ -1043,6 +1046,11 @@ export interface components {
         };
         CreateUser: {
             description?: string | null;
+            /**
+             * @description What the user may spend on Bedrock in a month, as of `PutBudget`; no limit when
+             *     absent or null.
+             */
+            monthly_budget_usd?: string | null;
             name: string;
         };
         /** @description A threshold of one user's current month. */
@@ -1591,6 +1599,11 @@ export interface components {
              * @description Input and output; without the cache's.
              */
             total_tokens: number;
+            /**
+             * Format: int64
+             * @description What they cost is in no sum.
+             */
+            unpriced_requests: number;
             /** Format: uuid */
             user_id: string;
         };
@@ -1608,6 +1621,11 @@ export interface components {
              * @description Input and output; without the cache's.
              */
             total_tokens: number;
+            /**
+             * Format: int64
+             * @description What they cost is in no sum.
+             */
+            unpriced_requests: number;
         };
         /** @description What a user has used over time. */
         TopUserSeries: {
@@ -1852,6 +1870,11 @@ export interface components {
             thresholds: components["schemas"]["Crossed"][];
             /** @description An IANA name. */
             timezone: string;
+            /**
+             * Format: int64
+             * @description Of Bedrock in this month; what they cost is in no sum.
+             */
+            unpriced_requests: number;
             /**
              * Format: double
              * @description Per cent of the budget, with two decimals; null without a limit.

@@ -19,7 +19,10 @@ export function createQueryClient(): QueryClient {
       onSuccess: () => void client.invalidateQueries(),
     }),
     defaultOptions: {
+      // Whether there is a network beyond this machine does not matter.
+      mutations: { networkMode: 'always' },
       queries: {
+        networkMode: 'always',
         staleTime: 5_000,
         retry: (failures, error) =>
           failures < 2 && error instanceof ApiError && (error.status === 0 || error.status >= 500),

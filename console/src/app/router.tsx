@@ -1,31 +1,41 @@
-import { lazy, type ComponentType } from 'react';
+import { createElement, lazy, type ComponentType } from 'react';
 import { BrowserRouter, matchPath, Navigate, Route, Routes } from 'react-router';
 
 import { NotFound } from './dead-ends';
 import { Shell } from './shell';
 import { SignedIn } from './signed-in';
 
-/** A page that is loaded when it is gone to; the one at hand at once, beside its data. */
-const page = <Name extends string>(
-  name: Name,
-  path: string,
-  load: () => Promise<Record<Name, ComponentType>>,
-) => {
-  const isAtHand = matchPath(path, location.pathname === '/' ? '/dashboard' : location.pathname);
-  const loading = isAtHand ? load() : null;
-  // Who needs it says what went wrong.
-  loading?.catch(() => {});
-  return lazy(async () => ({ default: (await (loading ?? load()))[name] }));
-};
+/**
+ * The page that is asked for is loaded before anything is shown: what React itself has to wait
+ * for it shows 300 ms later at the earliest.
+ */
+export let pageAtHand: Promise<void> = Promise.resolve();
 
-const Login = page('LoginRoute', '/login', () => import('./routes/login'));
-const Dashboard = page('DashboardRoute', '/dashboard', () => import('./routes/dashboard'));
-const Users = page('UsersRoute', '/users', () => import('./routes/users'));
-const User = page('UserRoute', '/users/:userId', () => import('./routes/user'));
-const Models = page('ModelsRoute', '/models', () => import('./routes/models'));
-const Pricing = page('PricingRoute', '/pricing', () => import('./routes/pricing'));
-const Proxies = page('ProxiesRoute', '/proxies', () => import('./routes/proxies'));
-const Audit = page('AuditRoute', '/audit', () => import('./routes/audit'));
+/** A page that is loaded when it is gone to. */
+function page(path: string, load: () => Promise<ComponentType>): ComponentType {
+  let loaded: ComponentType | null = null;
+  const Lazy = lazy(async () => ({ default: await load() }));
+  if (matchPath(path, location.pathname === '/' ? '/dashboard' : location.pathname)) {
+    pageAtHand = load().then(
+      (it) => {
+        loaded = it;
+      },
+      () => {}, // is tried again, and says what went wrong
+    );
+  }
+  return () => createElement(loaded ?? Lazy);
+}
+
+const Login = page('/login', () => import('./routes/login').then((it) => it.LoginRoute));
+const Dashboard = page('/dashboard', () =>
+  import('./routes/dashboard').then((it) => it.DashboardRoute),
+);
+const Users = page('/users', () => import('./routes/users').then((it) => it.UsersRoute));
+const User = page('/users/:userId', () => import('./routes/user').then((it) => it.UserRoute));
+const Models = page('/models', () => import('./routes/models').then((it) => it.ModelsRoute));
+const Pricing = page('/pricing', () => import('./routes/pricing').then((it) => it.PricingRoute));
+const Proxies = page('/proxies', () => import('./routes/proxies').then((it) => it.ProxiesRoute));
+const Audit = page('/audit', () => import('./routes/audit').then((it) => it.AuditRoute));
 
 export function Router() {
   return (

@@ -7,25 +7,33 @@ import { isSignedIn, sessionQuery } from '@/features/session/api';
 import { settingsQuery } from '@/features/settings/api';
 import { formatsIn } from '@/formats/formats';
 import { FormatsContext } from '@/formats/use-formats';
-import { useLanguage } from '@/messages/messages';
+import { useLanguage, useMessages } from '@/messages/messages';
 
-/** Lets nobody pass without a session, and says where they wanted to go. */
+import { SessionEnded } from './sign-in';
+
+/**
+ * Lets nobody pass without a session, and says where they wanted to go. Where a session ends,
+ * the page stays as it was, out of sight.
+ */
 export function SignedIn() {
   const { pathname, search } = useLocation();
+  const { product } = useMessages();
   const { language } = useLanguage();
   const session = useQuery(sessionQuery);
   const settings = useQuery({ ...settingsQuery, enabled: isSignedIn(session.data) });
   const timezone = settings.data?.timezone;
   const formats = useMemo(() => timezone && formatsIn(language, timezone), [language, timezone]);
 
-  if (session.data === null || session.data === 'ended') {
+  if (session.data === null) {
     const next = encodeURIComponent(pathname + search);
     return <Navigate to={`/login?next=${next}`} replace />;
   }
   const error = session.error ?? settings.error;
-  if (error && !formats) {
+  const hasEnded = session.data === 'ended';
+  if (error && !formats && !hasEnded) {
     return (
       <main>
+        <h1 className="sr-only">{product}</h1>
         <Problem
           error={error}
           onRetry={() => void Promise.all([session.refetch(), settings.refetch()])}
@@ -33,10 +41,14 @@ export function SignedIn() {
       </main>
     );
   }
-  if (!isSignedIn(session.data) || !formats) return null;
   return (
-    <FormatsContext value={formats}>
-      <Outlet />
-    </FormatsContext>
+    <>
+      {session.data && formats && (
+        <FormatsContext value={formats}>
+          <Outlet />
+        </FormatsContext>
+      )}
+      {hasEnded && <SessionEnded />}
+    </>
   );
 }

@@ -72,6 +72,7 @@ export const en = {
     previous: 'Previous page',
     next: 'Next page',
     older: 'Older',
+    more: 'More',
   },
 
   problem: {
@@ -208,12 +209,14 @@ export const en = {
     cost: 'Cost',
     tokens: 'Tokens',
     requests: 'Requests',
+    unpriced: 'Without a price',
     topUsers: 'Top users',
     modelMix: 'Models',
     outcomes: 'Outcomes',
     by: 'Stacked by',
     byProvider: 'Provider',
     byModel: 'Model',
+    byAccessKey: 'Access key',
     period: 'Period',
     cumulative: 'Cumulative',
     sums: 'Sums',
@@ -256,6 +259,7 @@ export const en = {
   },
 
   users: {
+    one: 'User',
     title: 'Users',
     count: (count: string) => `${count} ${count === '1' ? 'user' : 'users'}`,
     search: 'Search name or description',
@@ -275,7 +279,6 @@ export const en = {
     budgetFieldHint: 'Empty: no limit. It can be changed at any time.',
     noBudget: 'no limit',
     keys: 'Keys',
-    keyCount: (keys: number) => `${keys} ${some(keys, 'key', 'keys')}`,
     lastSeen: 'Last seen',
     createdAt: 'Created',
     used: (usage: string, budget: string) => `${usage} of ${budget}`,
@@ -638,6 +641,7 @@ export const en = {
     done: (connected: number) =>
       `In force on ${connected} of ${connected} ${some(connected, 'proxy', 'proxies')}.`,
     noProxies: 'No proxy is connected; it is in force once one is.',
+    unknown: 'Changed. Control cannot be asked just now where it is in force.',
     slow: 'Some proxies have not confirmed yet.',
     look: 'See proxies',
   },

@@ -59,6 +59,7 @@ export const ko: Messages = {
     previous: '이전 페이지',
     next: '다음 페이지',
     older: '이전 항목 더 보기',
+    more: '더 보기',
   },
 
   problem: {
@@ -186,12 +187,14 @@ export const ko: Messages = {
     cost: '비용',
     tokens: '토큰',
     requests: '요청',
+    unpriced: '가격 없음',
     topUsers: '상위 사용자',
     modelMix: '모델',
     outcomes: '결과',
     by: '구분',
     byProvider: '제공자',
     byModel: '모델',
+    byAccessKey: '액세스 키',
     period: '기간별',
     cumulative: '누적',
     sums: '합계 방식',
@@ -234,6 +237,7 @@ export const ko: Messages = {
   },
 
   users: {
+    one: '사용자',
     title: '사용자',
     count: (count) => `${count}명`,
     search: '이름이나 설명으로 찾기',
@@ -253,7 +257,6 @@ export const ko: Messages = {
     budgetFieldHint: '비워 두면 한도가 없습니다. 언제든지 바꿀 수 있습니다.',
     noBudget: '한도 없음',
     keys: '키',
-    keyCount: (keys) => `키 ${keys}개`,
     lastSeen: '마지막 사용',
     createdAt: '만든 날',
     used: (usage, budget) => `${budget} 중 ${usage}`,
@@ -598,6 +601,7 @@ export const ko: Messages = {
     waiting: (inForce, connected) => `프록시 ${connected}개 중 ${inForce}개에 적용됨…`,
     done: (connected) => `프록시 ${connected}개 모두에 적용되었습니다.`,
     noProxies: '연결된 프록시가 없습니다. 연결되면 적용됩니다.',
+    unknown: '변경되었습니다. 어디에 적용되었는지 지금은 control에 물어볼 수 없습니다.',
     slow: '아직 확인하지 않은 프록시가 있습니다.',
     look: '프록시 보기',
   },

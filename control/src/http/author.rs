@@ -44,12 +44,11 @@ impl Author {
         entry: &Entry,
     ) -> Result<Recorded, Error> {
         self.note(connection, entry).await?;
-        let revision = changes::take_revision(connection).await?;
-        Ok(Recorded { revision })
+        Recorded::all(connection).await
     }
 
-    /// Writes down what proxies hold nothing of. What has changed nothing leaves no
-    /// entry.
+    /// Writes down what proxies hold nothing of, or one of several things that were
+    /// done. What has changed nothing leaves no entry.
     pub(super) async fn note(
         &self,
         connection: &mut AsyncPgConnection,
@@ -70,6 +69,12 @@ impl Author {
 }
 
 impl Recorded {
+    /// When everything was noted, at the end of the transaction.
+    pub(super) async fn all(connection: &mut AsyncPgConnection) -> Result<Self, Error> {
+        let revision = changes::take_revision(connection).await?;
+        Ok(Self { revision })
+    }
+
     /// Names the revision in an answer.
     pub(super) fn on(self, mut response: HttpResponseBuilder) -> HttpResponseBuilder {
         if let Some(revision) = self.revision {

@@ -25,7 +25,8 @@ use crate::{
     store::{
         audit_log::AuditAction,
         budget_alerts::{self, BudgetAlert, Crossed},
-        budgets, users,
+        budgets::{self, Spending},
+        users::{self, User},
     },
 };
 
@@ -51,6 +52,8 @@ struct UserBudget {
     monthly_budget_usd: Option<Usd>,
     /// What Bedrock has cost in this month.
     current_usage_usd: Usd,
+    /// Of Bedrock in this month; what they cost is in no sum.
+    unpriced_requests: i64,
     /// Less than nothing when more was spent; null without a limit.
     remaining_usd: Option<Usd>,
     /// Per cent of the budget, with two decimals; null without a limit.
@@ -132,30 +135,25 @@ pub(super) async fn put(
     Body(PutBudget { monthly_budget_usd }): Body<PutBudget>,
 ) -> Result<HttpResponse, Error> {
     let user_id = *user_id;
-    let amount = amount(monthly_budget_usd)?;
-    let now = Utc::now();
+    // What is not said does not take a limit away.
+    let given = monthly_budget_usd.ok_or_else(|| {
+        let message = "monthly_budget_usd must be given; null is no limit.";
+        Error::with_message(Code::InvalidBody, message)
+    })?;
+    let amount = given.map(amount).transpose()?;
     let timezone = state.timezone;
     let mut connection = state.store.connection().await?;
     let (budget, recorded) = connection
         .transaction(async |connection| {
             let user = held(connection, user_id).await?;
             match amount {
-                Some(amount) => {
-                    let month = budgets::month(connection, now, timezone).await?;
-                    budgets::put(connection, user_id, amount, month).await?;
-                    budgets::settle(connection, &[user_id], now, timezone).await?;
-                }
+                Some(amount) => limit(connection, user_id, amount, timezone).await?,
                 None => {
                     budgets::delete(connection, user_id).await?;
                 }
             }
-            let entry = Entry::changed(
-                AuditAction::BudgetChanged,
-                Object::budget(&user),
-                audit::budget(user.monthly_budget_usd),
-                audit::budget(amount),
-            );
             let budget = standing(connection, user_id, timezone).await?;
+            let entry = changed(&user, amount);
             let recorded = author.record(connection, &entry).await?;
             Ok::<_, Error>((budget, recorded))
         })
@@ -197,19 +195,40 @@ pub(super) async fn alerts(
     }))
 }
 
-/// None: no limit. What is not said does not take a limit away.
-fn amount(given: Option<Option<Usd>>) -> Result<Option<Usd>, Error> {
-    let bad = |message| Error::with_message(Code::InvalidBody, message);
-    let given = given.ok_or_else(|| bad("monthly_budget_usd must be given; null is no limit."))?;
-    match given {
-        Some(amount) if amount < Usd::from_micros(CENT) || amount > MAX_BUDGET => Err(bad(
-            "monthly_budget_usd must be from 0.01 to 999999.99, or null.",
-        )),
-        Some(amount) if amount.micros() % CENT != 0 => {
-            Err(bad("monthly_budget_usd must have two decimals at most."))
-        }
-        amount => Ok(amount),
+/// What can be a budget.
+pub(super) fn amount(given: Usd) -> Result<Usd, Error> {
+    let bad = |message| Err(Error::with_message(Code::InvalidBody, message));
+    if given < Usd::from_micros(CENT) || given > MAX_BUDGET {
+        return bad("monthly_budget_usd must be from 0.01 to 999999.99, or null.");
     }
+    if given.micros() % CENT != 0 {
+        return bad("monthly_budget_usd must have two decimals at most.");
+    }
+    Ok(given)
+}
+
+/// Gives a user a budget, or another one, and the verdict that goes with it.
+pub(super) async fn limit(
+    connection: &mut AsyncPgConnection,
+    user_id: Uuid,
+    amount: Usd,
+    timezone: Tz,
+) -> Result<(), Error> {
+    let now = Utc::now();
+    let month = budgets::month(connection, now, timezone).await?;
+    budgets::put(connection, user_id, amount, month).await?;
+    budgets::settle(connection, &[user_id], now, timezone).await?;
+    Ok(())
+}
+
+/// What is written down of it; `user` is as before.
+pub(super) fn changed(user: &User, amount: Option<Usd>) -> Entry {
+    Entry::changed(
+        AuditAction::BudgetChanged,
+        Object::budget(user),
+        audit::budget(user.monthly_budget_usd),
+        audit::budget(amount),
+    )
 }
 
 async fn standing(
@@ -221,12 +240,16 @@ async fn standing(
     let limit = budgets::find(connection, user_id)
         .await?
         .map(|budget| budget.monthly_budget_usd);
-    let spent = budgets::spent(connection, user_id, (start, end)).await?;
+    let Spending {
+        spent_usd: spent,
+        unpriced_requests,
+    } = budgets::spent(connection, user_id, (start, end)).await?;
     let local = |time: DateTime<Utc>| time.with_timezone(&timezone).fixed_offset();
     Ok(UserBudget {
         user_id,
         monthly_budget_usd: limit,
         current_usage_usd: spent,
+        unpriced_requests,
         remaining_usd: limit.map(|limit| limit.saturating_sub(spent)),
         usage_percentage: limit.and_then(|limit| spent.percent_of(limit)),
         is_exhausted: limit.is_some_and(|limit| spent >= limit),

@@ -13,12 +13,14 @@ use super::{
     State,
     author::{Author, Recorded},
     body::{Body, line, present, prose},
+    budgets,
     error::{Code, Error, ErrorBody},
     page::page,
     query::{Query, condition},
 };
 use crate::{
     audit::{self, Entry, Object},
+    money::Usd,
     page::Cursor,
     store::{
         access_keys,
@@ -100,6 +102,10 @@ struct CreateUser {
     name: String,
     #[schema(max_length = 2000)]
     description: Option<String>,
+    /// What the user may spend on Bedrock in a month, as of `PutBudget`; no limit when
+    /// absent or null.
+    #[schema(value_type = Option<String>)]
+    monthly_budget_usd: Option<Usd>,
 }
 
 /// Fields that are absent stay as they are.
@@ -177,6 +183,8 @@ fn search(text: String) -> Search {
 }
 
 /// Create a user
+///
+/// With a budget, if one is given.
 #[utoipa::path(
     operation_id = "create_user",
     tag = "users",
@@ -191,6 +199,8 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, Error> {
     let name = line("name", &new.name, MAX_NAME_CHARS)?;
     let description = description(new.description.as_deref())?;
+    let budget = new.monthly_budget_usd.map(budgets::amount).transpose()?;
+    let timezone = state.timezone;
     let id = Uuid::now_v7();
     let mut connection = state.store.connection().await?;
     let (user, recorded) = connection
@@ -201,14 +211,25 @@ pub(super) async fn create(
                 description: description.as_deref(),
             };
             users::insert(connection, &new).await?;
-            let user = found(connection, id).await?;
+            let mut user = found(connection, id).await?;
             let action = AuditAction::UserCreated;
             let entry = Entry::made(action, Object::user(&user), audit::user(&user));
-            let recorded = author.record(connection, &entry).await?;
+            author.note(connection, &entry).await?;
+            if let Some(amount) = budget {
+                let entry = budgets::changed(&user, budget);
+                budgets::limit(connection, id, amount, timezone).await?;
+                author.note(connection, &entry).await?;
+                user = found(connection, id).await?;
+            }
+            let recorded = Recorded::all(connection).await?;
             Ok::<_, Error>((user, recorded))
         })
         .await?;
-    tracing::info!(user_id = %id, "user.created");
+    tracing::info!(
+        user_id = %id,
+        monthly_budget_usd = budget.map(tracing::field::display),
+        "user.created"
+    );
     Ok(recorded.on(HttpResponse::Created()).json(user))
 }
 

@@ -6,7 +6,7 @@ use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, QueryableByName, SelectableHelper,
     dsl::now,
     prelude::*,
-    sql_types::{Array, Numeric, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Numeric, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -93,13 +93,29 @@ struct Month {
     stop: DateTime<Utc>,
 }
 
-/// The calendar month of a moment; its end is excluded.
+/// Decides for everybody who has a budget, in the month of `at`.
+pub async fn settle_all(
+    connection: &mut AsyncPgConnection,
+    at: DateTime<Utc>,
+    timezone: Tz,
+) -> Result<()> {
+    let users: Vec<Uuid> = budgets::table
+        .select(budgets::user_id)
+        .order(budgets::user_id)
+        .load(connection)
+        .await?;
+    settle(connection, &users, at, timezone).await?;
+    Ok(())
+}
+
+/// The calendar month of a moment in the time zone of the sums, in this one before
+/// there were any; its end is excluded.
 pub async fn month(
     connection: &mut AsyncPgConnection,
     at: DateTime<Utc>,
     timezone: Tz,
 ) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
-    let month: Month = diesel::sql_query("select start, stop from month_of($1, $2)")
+    let month: Month = diesel::sql_query("select start, stop from summed_month_of($1, $2)")
         .bind::<Timestamptz, _>(at)
         .bind::<Text, _>(timezone.name())
         .get_result(connection)
@@ -107,25 +123,37 @@ pub async fn month(
     Ok((month.start, month.stop))
 }
 
-#[derive(QueryableByName)]
-struct Spending {
+/// What a user has used of Bedrock in a month.
+#[derive(Debug, Clone, Copy, QueryableByName)]
+pub struct Spending {
     #[diesel(sql_type = Numeric)]
-    spent_usd: Usd,
+    pub spent_usd: Usd,
+    /// Nobody knows what they cost.
+    #[diesel(sql_type = BigInt)]
+    pub unpriced_requests: i64,
 }
 
-/// What a user has spent on Bedrock in a month, with a budget or without.
+/// With a budget or without.
 pub async fn spent(
     connection: &mut AsyncPgConnection,
     user_id: Uuid,
     period: (DateTime<Utc>, DateTime<Utc>),
-) -> Result<Usd> {
-    let spending: Spending = diesel::sql_query("select spent_on_bedrock($1, $2, $3) as spent_usd")
+) -> Result<Spending> {
+    let statement = "select
+        spent_on_bedrock($1, $2, $3) as spent_usd,
+        (
+            select coalesce(sum(unpriced_requests), 0)::bigint
+            from usage_aggregates
+            where user_id = $1 and bucket_type = 'day' and provider = 'bedrock'
+              and bucket_start >= $2 and bucket_start < $3
+        ) as unpriced_requests";
+    let spending = diesel::sql_query(statement)
         .bind::<SqlUuid, _>(user_id)
         .bind::<Timestamptz, _>(period.0)
         .bind::<Timestamptz, _>(period.1)
         .get_result(connection)
         .await?;
-    Ok(spending.spent_usd)
+    Ok(spending)
 }
 
 /// False when there was none.

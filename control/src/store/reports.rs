@@ -95,8 +95,9 @@ const COUNTED: [(&str, &str); 20] = [
 ];
 
 /// What lists of users say.
-const OF_USERS: [(&str, &str); 4] = [
+const OF_USERS: [(&str, &str); 5] = [
     ("requests", "1"),
+    ("unpriced_requests", "(not priced)::int"),
     ("input_tokens", "input_tokens"),
     ("output_tokens", "output_tokens"),
     ("estimated_cost_usd", "estimated_cost_usd"),
@@ -226,6 +227,8 @@ pub struct UserSums {
     #[diesel(sql_type = BigInt)]
     pub requests: i64,
     #[diesel(sql_type = BigInt)]
+    pub unpriced_requests: i64,
+    #[diesel(sql_type = BigInt)]
     pub tokens: i64,
     #[diesel(sql_type = Numeric)]
     pub estimated_cost_usd: Usd,
@@ -238,6 +241,8 @@ pub struct UserBucket {
     pub bucket_start: DateTime<Utc>,
     #[diesel(sql_type = BigInt)]
     pub requests: i64,
+    #[diesel(sql_type = BigInt)]
+    pub unpriced_requests: i64,
     #[diesel(sql_type = BigInt)]
     pub tokens: i64,
     #[diesel(sql_type = Numeric)]
@@ -373,11 +378,12 @@ async fn top(
         OrderBy::Cost => "estimated_cost_usd",
     };
     let statement = format!(
-        "select user_id, name, requests, tokens, sums.estimated_cost_usd
+        "select user_id, name, requests, unpriced_requests, tokens, sums.estimated_cost_usd
         from (
             select
                 user_id,
                 sum(requests)::bigint as requests,
+                sum(unpriced_requests)::bigint as unpriced_requests,
                 sum(input_tokens + output_tokens)::bigint as tokens,
                 sum(estimated_cost_usd) as estimated_cost_usd
             from ({slices}) as slice
@@ -406,6 +412,7 @@ async fn buckets_of_user(
         "select
             usage_bucket($12, at, $13) as bucket_start,
             sum(requests)::bigint as requests,
+            sum(unpriced_requests)::bigint as unpriced_requests,
             sum(input_tokens + output_tokens)::bigint as tokens,
             sum(estimated_cost_usd) as estimated_cost_usd
         from ({slices}) as slice

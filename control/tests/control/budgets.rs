@@ -106,6 +106,36 @@ async fn a_budget_is_set_read_and_taken_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_created_with_a_budget_or_not_at_all() {
+    let app = TestApp::start().await;
+    let mut copy = watching(&app).await;
+    let new = json!({"name": "Ada", "monthly_budget_usd": "50"});
+    let created = app.post("/admin/users", new).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(created.body["monthly_budget_usd"], "50.000000");
+    let user = created.id();
+    assert_eq!(
+        standing(&app, &user).await["monthly_budget_usd"],
+        "50.000000"
+    );
+    copy.advance().await;
+    assert_eq!(held(&copy).unwrap().limit_micro_usd, 50_000_000);
+    let path = format!("/admin/audit-log?user_id={user}");
+    let log = app.get(&path).await.body;
+    let entries = log["items"].as_array().unwrap();
+    assert_eq!(entries.len(), 2, "{log}");
+    assert_eq!(entries[0]["action"], "budget.changed");
+    assert_eq!(entries[0]["after"]["monthly_budget_usd"], "50.000000");
+    assert_eq!(entries[1]["action"], "user.created");
+
+    let refused = json!({"name": "Grace", "monthly_budget_usd": "0.001"});
+    app.post("/admin/users", refused)
+        .await
+        .assert_error(400, "invalid_body");
+    assert_eq!(app.get("/admin/users").await.body["total"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_budget_is_refused() {
     let app = TestApp::start().await;
     let user = app.user("Ada").await;
@@ -209,7 +239,9 @@ async fn only_what_bedrock_costs_is_held_against_a_budget() {
         ],
     )
     .await;
-    assert_eq!(standing(&app, &user).await["current_usage_usd"], "0.000000");
+    let nothing = standing(&app, &user).await;
+    assert_eq!(nothing["current_usage_usd"], "0.000000");
+    assert_eq!(nothing["unpriced_requests"], 1);
     assert_eq!(
         standing(&app, &other).await["current_usage_usd"],
         "100.000000"

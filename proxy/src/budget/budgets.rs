@@ -5,7 +5,7 @@
 //! away are forgotten with the next configuration.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -33,10 +33,29 @@ pub struct Budgets {
 
 #[derive(Debug, Default)]
 struct Account {
-    /// The month that `spent` is about.
-    period_start: DateTime<Utc>,
-    standing: Standing,
+    /// What control has counted in the months that it has told of last, the newest
+    /// last. The month of a budget is another one when it turns, and when control
+    /// changes its time zone.
+    spent: VecDeque<Spending>,
+    /// What control had counted when the first of `settling` ended.
+    spent_before: Option<Spending>,
+    settling: u64,
+    /// Of settling, what will not be delivered. Control being back, it is imported, or
+    /// it never is.
+    undeliverable: u64,
+    held: u64,
 }
+
+/// What was spent in a month.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Spending {
+    period_start: DateTime<Utc>,
+    amount: u64,
+}
+
+/// Months that are remembered of each account: this one, the one before, and one by
+/// another time zone.
+const MAX_PERIODS: usize = 3;
 
 struct Settling {
     user_id: Arc<str>,
@@ -126,7 +145,7 @@ impl Budgets {
         let standing = account.standing(&budget, now);
         admit(&budget, standing, price, now)?;
         let estimate = price.map_or(0, |it| estimate(it, call.body_bytes, call.max_tokens));
-        account.standing.held = account.standing.held.saturating_add(estimate);
+        account.held = account.held.saturating_add(estimate);
         Ok(Some(Hold {
             budgets: self.clone(),
             user_id: call.user_id.clone(),
@@ -160,14 +179,24 @@ impl Budgets {
         }
     }
 
-    /// A usage event is counted by control, or will never be.
+    /// Control has said that a usage event is counted, or never will be.
     pub fn settled(&self, event_id: &Bytes) {
         let settled = self.settling().remove(event_id);
         if let Some(Settling { user_id, cost }) = settled
             && let Some(mut account) = self.accounts.get_mut(&user_id)
         {
-            let settling = &mut account.standing.settling;
-            *settling = settling.saturating_sub(cost);
+            account.settling = account.settling.saturating_sub(cost);
+        }
+    }
+
+    /// A usage event was given up, because control is away for too long. It is spent
+    /// nevertheless, until control is back and tells what it knows.
+    pub fn given_up(&self, event_id: &Bytes) {
+        let given_up = self.settling().remove(event_id);
+        if let Some(Settling { user_id, cost }) = given_up
+            && let Some(mut account) = self.accounts.get_mut(&user_id)
+        {
+            account.undeliverable = account.undeliverable.saturating_add(cost);
         }
     }
 
@@ -186,26 +215,46 @@ impl Budgets {
 impl Account {
     /// What was spent in another month than the budget's does not count.
     fn standing(&self, budget: &Budget, now: DateTime<Utc>) -> Standing {
-        let is_current = self.period_start == budget.period_start && now < budget.period_end;
-        let spent = if is_current { self.standing.spent } else { 0 };
+        let in_month = |spending: &&Spending| {
+            spending.period_start == budget.period_start && now < budget.period_end
+        };
+        let amount = |spending: Option<&Spending>| spending.map_or(0, |it| it.amount);
         Standing {
-            spent,
-            ..self.standing
+            spent: amount(self.spent.iter().find(in_month)),
+            spent_before: amount(self.spent_before.iter().find(in_month)),
+            settling: self.settling,
+            held: self.held,
         }
     }
 
     /// Amounts come on two ways and only grow: the larger one is the newer.
-    fn counted(&mut self, period_start: DateTime<Utc>, spent: u64) {
-        if period_start > self.period_start {
-            self.period_start = period_start;
-            self.standing.spent = spent;
-        } else if period_start == self.period_start {
-            self.standing.spent = self.standing.spent.max(spent);
+    fn counted(&mut self, period_start: DateTime<Utc>, amount: u64) {
+        let undeliverable = std::mem::take(&mut self.undeliverable);
+        self.settling = self.settling.saturating_sub(undeliverable);
+        let told = self
+            .spent
+            .iter()
+            .position(|it| it.period_start == period_start);
+        let known = told.and_then(|at| self.spent.remove(at));
+        let amount = known.map_or(amount, |it| it.amount.max(amount));
+        self.spent.push_back(Spending {
+            period_start,
+            amount,
+        });
+        if self.spent.len() > MAX_PERIODS {
+            self.spent.pop_front();
         }
     }
 
+    fn settles(&mut self, cost: u64) {
+        if self.settling == 0 {
+            self.spent_before = self.spent.back().copied();
+        }
+        self.settling = self.settling.saturating_add(cost);
+    }
+
     fn is_in_use(&self) -> bool {
-        self.standing.held > 0 || self.standing.settling > 0
+        self.held > 0 || self.settling > 0
     }
 }
 
@@ -229,7 +278,7 @@ impl Hold {
             let event_id = event.event_id.clone();
             self.budgets.settling().insert(event_id, settling);
             if let Some(mut account) = self.budgets.accounts.get_mut(&self.user_id) {
-                account.standing.settling = account.standing.settling.saturating_add(cost);
+                account.settles(cost);
             }
         }
     }
@@ -238,7 +287,91 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(mut account) = self.budgets.accounts.get_mut(&self.user_id) {
-            account.standing.held = account.standing.held.saturating_sub(self.estimate);
+            account.held = account.held.saturating_sub(self.estimate);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn standing(account: &Account, period_start: i64) -> Standing {
+        let budget = Budget {
+            limit: 100,
+            is_exhausted: false,
+            period_start: at(period_start),
+            period_end: at(period_start + 2_600_000),
+        };
+        account.standing(&budget, at(period_start + 1))
+    }
+
+    #[test]
+    fn an_amount_is_that_of_the_budgets_month() {
+        let mut account = Account::default();
+        account.counted(at(50_000), 40);
+        // Control has moved to a time zone in which the month begins earlier.
+        account.counted(at(20_000), 70);
+        assert_eq!(standing(&account, 20_000).spent, 70);
+        assert_eq!(standing(&account, 50_000).spent, 40);
+        // Late news of either.
+        account.counted(at(50_000), 45);
+        account.counted(at(20_000), 60);
+        assert_eq!(standing(&account, 20_000).spent, 70);
+        assert_eq!(standing(&account, 50_000).spent, 45);
+        // Another month.
+        assert_eq!(standing(&account, 2_700_000).spent, 0);
+        for month in 1..=3 {
+            account.counted(at(2_700_000 * month), 1);
+        }
+        assert_eq!(standing(&account, 20_000).spent, 0);
+        assert_eq!(account.spent.len(), MAX_PERIODS);
+    }
+
+    #[test]
+    fn what_control_has_counted_and_not_said_is_known_once() {
+        let mut account = Account::default();
+        account.counted(at(0), 10);
+        account.settles(30);
+        account.settles(20);
+        assert_eq!(standing(&account, 0).known(), 60);
+        // On the shorter way.
+        account.counted(at(0), 60);
+        assert_eq!(standing(&account, 0).known(), 60);
+        account.settling = 0;
+        account.settles(5);
+        assert_eq!(standing(&account, 0).known(), 65);
+    }
+
+    #[test]
+    fn what_was_given_up_is_spent_until_control_tells_what_is() {
+        let budgets = Budgets::default();
+        let user_id: Arc<str> = "ada".into();
+        let event_id = Bytes::from_static(b"an event's id");
+        let known = || standing(&budgets.accounts.get(&user_id).unwrap(), 0).known();
+        budgets
+            .accounts
+            .entry(user_id.clone())
+            .or_default()
+            .settles(30);
+        let settling = Settling {
+            user_id: user_id.clone(),
+            cost: 30,
+        };
+        budgets.settling().insert(event_id.clone(), settling);
+        budgets.given_up(&event_id);
+        budgets.settled(&event_id);
+        assert_eq!(known(), 30);
+        let spent = Spent {
+            user_id: user_id.to_string(),
+            period_start: Some(line::timestamp(at(0))),
+            spent_micro_usd: 12,
+        };
+        budgets.counted(&[spent]);
+        assert_eq!(known(), 12);
     }
 }

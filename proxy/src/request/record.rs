@@ -534,7 +534,7 @@ impl Journal {
     fn keep(&self, event: UsageEvent) {
         if let Err(full @ Full(_)) = self.outbox.push(event) {
             self.metrics.usage_dropped_total.increment(1);
-            self.budgets.settled(&full.0.event_id);
+            self.budgets.given_up(&full.0.event_id);
             tracing::error!(
                 request_id = full.0.request_id,
                 "{full}: control does not take usage"

@@ -1,23 +1,31 @@
 //! Standard output: the canonical line of every request, and what else the
-//! process has to say. Written by a thread of its own, so that a slow reader of
+//! process has to say.
+//!
+//! A line is written at once where that takes no waiting: a request's is out before
+//! its client has heard the end, so that it is there to be imported even if this
+//! process is killed then. Otherwise a thread writes it, so that a slow reader of
 //! the log delays no request; when it cannot keep up, lines are dropped and
 //! counted.
 
 use std::{
+    fmt,
     io::{self, Write},
     mem,
+    os::fd::AsFd,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
+use nix::{
+    libc,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use proto::line::Line;
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
-    fmt,
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
@@ -27,9 +35,11 @@ use crate::settings::{self, LogFormat, LogLevel};
 /// Text that waits for the writer; some ten thousand lines.
 const MAX_WAITING_BYTES: usize = 16 << 20;
 
-/// How often the writer looks. It is not woken, which would cost more than all
-/// else about a line.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// What fits into a pipe that has room at all, in one piece.
+///
+/// Source: POSIX, `write`: of PIPE_BUF bytes at most, to a pipe that poll says is
+/// writable.
+const MAX_DIRECT_BYTES: usize = libc::PIPE_BUF;
 
 /// Takes lines. Clones belong together.
 #[derive(Debug, Clone)]
@@ -45,24 +55,53 @@ pub struct Guard {
     writer: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
 struct Queue {
-    waiting: Mutex<Vec<u8>>,
+    waiting: Mutex<Waiting>,
+    /// Told when there is something to do for the thread.
+    waits: Condvar,
+    /// Taken for long only by the thread, and never without having had `waiting`.
+    to: Mutex<Box<dyn Write + Send>>,
+    /// Whether it takes some bytes now.
+    has_room: fn() -> bool,
     dropped: AtomicU64,
-    is_ending: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    text: Vec<u8>,
+    is_ending: bool,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Log {
-    /// A log that ends in `to`.
+    /// A log that ends in `to`, which is written to at once when it `has_room`: a
+    /// few thousand bytes, without waiting.
     ///
     /// # Errors
     ///
     /// No thread can be started.
-    pub fn to(to: impl Write + Send + 'static, format: LogFormat) -> io::Result<(Self, Guard)> {
-        let queue = Arc::new(Queue::default());
+    pub fn to(
+        to: impl Write + Send + 'static,
+        has_room: fn() -> bool,
+        format: LogFormat,
+    ) -> io::Result<(Self, Guard)> {
+        let queue = Arc::new(Queue {
+            waiting: Mutex::default(),
+            waits: Condvar::new(),
+            to: Mutex::new(Box::new(to)),
+            has_room,
+            dropped: AtomicU64::default(),
+        });
         let writer = thread::Builder::new().name("log".to_owned()).spawn({
             let queue = queue.clone();
-            move || queue.write_all_to(to)
+            move || queue.write_until_end()
         })?;
         let guard = Guard {
             queue: queue.clone(),
@@ -77,10 +116,10 @@ impl Log {
     ///
     /// There is a subscriber already.
     pub fn start(settings: &settings::Log) -> anyhow::Result<(Self, Guard)> {
-        let (log, guard) = Self::to(io::stdout(), settings.format)?;
+        let (log, guard) = Self::to(io::stdout(), stdout_has_room, settings.format)?;
         let registry = tracing_subscriber::registry().with(filter(settings.level));
         let writer = log.clone();
-        let layer = fmt::layer().with_writer(move || writer.clone());
+        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
         match settings.format {
             LogFormat::Json => registry
                 .with(layer.json().flatten_event(true).with_current_span(false))
@@ -127,49 +166,87 @@ impl Write for Log {
 impl Queue {
     fn push(&self, line: &[u8]) {
         let mut waiting = self.waiting();
-        if waiting.len() + line.len() > MAX_WAITING_BYTES {
-            drop(waiting);
+        // The others wait for this one, so that theirs are written at once, too.
+        if waiting.text.is_empty() && self.write_now(line) {
+            return;
+        }
+        if waiting.text.len() + line.len() > MAX_WAITING_BYTES {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        waiting.extend_from_slice(line);
+        waiting.text.extend_from_slice(line);
+        self.waits.notify_one();
     }
 
-    /// Writes until the log ends.
-    fn write_all_to(&self, mut to: impl Write) {
+    /// False: not without waiting.
+    fn write_now(&self, line: &[u8]) -> bool {
+        if line.len() > MAX_DIRECT_BYTES {
+            return false;
+        }
+        let mut to = match self.to.try_lock() {
+            Ok(to) => to,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        if !(self.has_room)() {
+            return false;
+        }
+        self.write(&mut *to, line);
+        true
+    }
+
+    /// Writes what waits until the log ends.
+    fn write_until_end(&self) {
         let mut text = Vec::new();
         loop {
-            let is_last = self.is_ending.load(Ordering::Acquire);
-            mem::swap(&mut text, &mut self.waiting());
-            if !text.is_empty() {
-                if to.write_all(&text).and_then(|()| to.flush()).is_err() {
-                    // There is nowhere to say it but in the metric.
-                    let lines = memchr::memchr_iter(b'\n', &text).count();
-                    self.dropped.fetch_add(lines as u64, Ordering::Relaxed);
-                }
-                text.clear();
-            }
-            if is_last {
+            let waiting = self
+                .waits
+                .wait_while(self.waiting(), |it| it.text.is_empty() && !it.is_ending);
+            let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+            if waiting.text.is_empty() {
                 return;
             }
-            thread::park_timeout(INTERVAL);
+            mem::swap(&mut text, &mut waiting.text);
+            // While nobody can write what comes behind it.
+            let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(waiting);
+            self.write(&mut *to, &text);
+            text.clear();
         }
     }
 
-    /// Nothing under this lock waits or panics.
-    fn waiting(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn write(&self, to: &mut dyn Write, text: &[u8]) {
+        if to.write_all(text).and_then(|()| to.flush()).is_err() {
+            // There is nowhere to say it but in the metric.
+            let lines = memchr::memchr_iter(b'\n', text).count();
+            self.dropped.fetch_add(lines as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Nothing under this lock waits for a reader, or panics.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.queue.is_ending.store(true, Ordering::Release);
+        self.queue.waiting().is_ending = true;
+        self.queue.waits.notify_one();
         if let Some(writer) = self.writer.take() {
-            writer.thread().unpark();
             let _panicked = writer.join();
         }
     }
+}
+
+/// Where nobody knows, the thread waits in the place of a request.
+fn stdout_has_room() -> bool {
+    let stdout = io::stdout();
+    let mut stdout = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut stdout, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        && stdout
+            .iter()
+            .all(|it| it.revents() == Some(PollFlags::POLLOUT))
 }
 
 /// The level holds for our own crate; libraries warn at most.
@@ -243,6 +320,27 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_room_a_line_is_written_at_once_and_in_its_turn() {
+        let (tell, go_on) = mpsc::channel();
+        drop(tell);
+        let text = Arc::default();
+        let quick = Slow {
+            go_on,
+            text: Arc::clone(&text),
+        };
+        let (log, guard) = Log::to(quick, || true, LogFormat::Json).unwrap();
+        log.lines(b"first\n");
+        assert_eq!(*text.lock().unwrap(), b"first\n");
+        // Longer than what surely fits: the thread's.
+        let long = [b'x'; MAX_DIRECT_BYTES + 1];
+        log.lines(&long);
+        log.lines(b"last\n");
+        drop(guard);
+        let expected = [b"first\n", &long[..], b"last\n"].concat();
+        assert_eq!(*text.lock().unwrap(), expected);
+    }
+
+    #[test]
     fn a_slow_reader_delays_nobody_and_what_is_dropped_is_counted() {
         let (tell, go_on) = mpsc::channel();
         let text = Arc::default();
@@ -250,7 +348,7 @@ mod tests {
             go_on,
             text: Arc::clone(&text),
         };
-        let (mut log, guard) = Log::to(slow, LogFormat::Json).unwrap();
+        let (mut log, guard) = Log::to(slow, || false, LogFormat::Json).unwrap();
         let line = [b'x'; 1 << 20];
         let lines = 3 * MAX_WAITING_BYTES / line.len();
         for _ in 0..lines {

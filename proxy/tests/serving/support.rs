@@ -129,7 +129,7 @@ impl Rig {
         let settings = command.get_matches_from(usual.iter().chain(settings));
         let settings = Settings::from_arg_matches(&settings).unwrap();
         let lines = Lines::default();
-        let (log, guard) = Log::to(lines.clone(), LogFormat::Json).unwrap();
+        let (log, guard) = Log::to(lines.clone(), || true, LogFormat::Json).unwrap();
         let recording = Recording {
             prometheus: PrometheusBuilder::new().build_recorder().handle(),
             cloudwatch: None,

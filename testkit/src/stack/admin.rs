@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
 /// Proxies that have not applied a change by then never will.
@@ -133,6 +133,15 @@ impl Admin {
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}{path}", self.url);
         self.client.request(method, url).bearer_auth(&self.token)
+    }
+
+    /// An answer that is read as it comes.
+    ///
+    /// # Errors
+    /// When control refuses or cannot be reached.
+    pub async fn open(&self, path: &str) -> Result<Response> {
+        let request = self.request(Method::GET, path);
+        Ok(request.send().await?.error_for_status()?)
     }
 
     /// # Errors

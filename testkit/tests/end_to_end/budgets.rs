@@ -5,10 +5,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use testkit::bedrock::{Reply, Usage};
 
 use crate::{
     claude_code::{ClaudeCode, VERSIONS},
-    support::{World, ask, bedrock::OnBedrock, error_type, eventually, repository},
+    support::{World, ask, ask_and_hear, bedrock::OnBedrock, error_type, eventually, repository},
 };
 
 async fn budget(world: &World, monthly_budget_usd: Value) -> Result<()> {
@@ -120,6 +121,60 @@ async fn claude_code_shows_that_the_budget_is_used_up_without_trying_again() -> 
     Ok(())
 }
 
+/// What Claude Code tells its user of, when the developer is logged in with a plan.
+#[tokio::test(flavor = "multi_thread")]
+async fn claude_code_warns_before_the_budget_is_used_up() -> Result<()> {
+    let world = OnBedrock::start().await?;
+    // Twenty dollars.
+    let used = Usage {
+        output_tokens: 1_000_000,
+        ..Usage::default()
+    };
+    let reply = Reply::text("much").tokens(used);
+    world.bedrock.script().then(reply);
+    budget(&world, json!(1_000)).await?;
+    ask_and_hear(&world.base_url(), false).await?;
+    until_spent(&world, 20.0).await?;
+    let environment = [
+        ("ANTHROPIC_BASE_URL".to_owned(), world.base_url()),
+        (
+            "CLAUDE_CODE_OAUTH_TOKEN".to_owned(),
+            "sk-ant-oat01-test".to_owned(),
+        ),
+    ];
+    let arguments = ["say: hello", "--output-format=stream-json", "--verbose"];
+    for (limit, warnings) in [("80", None), ("25.50", Some(0.75)), ("20.90", Some(0.95))] {
+        budget(&world, json!(limit)).await?;
+        for version in VERSIONS {
+            let claude = ClaudeCode::install(version)?;
+            let output = claude.run(&environment, &arguments).await?;
+            let messages = output.lines().map(serde_json::from_str::<Value>);
+            let messages: Vec<Value> = messages.collect::<Result<_, _>>()?;
+            let warned = messages.iter().find(|it| {
+                it["type"] == "rate_limit_event"
+                    && it["rate_limit_info"]["status"] == "allowed_warning"
+            });
+            let surpassed =
+                warned.and_then(|it| it["rate_limit_info"]["surpassedThreshold"].as_f64());
+            ensure!(
+                warned.is_some() == warnings.is_some() && surpassed == warnings,
+                "{version} with {limit}: {output}"
+            );
+        }
+    }
+    Ok(())
+}
+
+async fn until_spent(world: &World, usd: f64) -> Result<()> {
+    eventually("what was answered is spent", async || {
+        let status = me(&world.base_url()).await?;
+        let spent = status.pointer("/budget/spent_usd").and_then(Value::as_str);
+        let spent = spent.and_then(|it| it.parse::<f64>().ok());
+        Ok(spent.is_some_and(|it| it >= usd).then_some(()))
+    })
+    .await
+}
+
 /// How many requests to the first proxy were refused for the budget.
 fn refusals(world: &World) -> Result<usize> {
     let log = std::fs::read_to_string(world.proxy().service.log())?;
@@ -131,7 +186,8 @@ async fn the_status_line_shows_how_the_developer_stands() -> Result<()> {
     let world = OnBedrock::start().await?;
     let line = || -> Result<String> {
         let output = Command::new(repository().join("scripts/status-line"))
-            .env("ANTHROPIC_BASE_URL", world.base_url())
+            // As some write it.
+            .env("ANTHROPIC_BASE_URL", format!("{}/", world.base_url()))
             .output()?;
         ensure!(
             output.status.success(),

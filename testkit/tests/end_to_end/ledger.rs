@@ -1,9 +1,11 @@
 //! Whatever is killed, stopped or cut in the middle: the ledger equals what the API
-//! says that it has answered, request by request, and nothing is counted twice.
+//! and Bedrock say that they have answered, request by request, nothing is counted
+//! twice, and a budget's spending is what its requests have cost.
 
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    ops::{Deref, DerefMut},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
@@ -15,18 +17,18 @@ use futures_util::{
     stream,
 };
 use nix::sys::signal::Signal;
-use reqwest::{Client, Response};
+use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use testkit::{
-    anthropic::{Gate, Reply, Rule, Server, Usage},
+    anthropic::{Gate, Reply, Rule, Usage},
     cutter::Cutter,
     history::History,
     postgres::{self, Storage},
-    stack::{self, Programs, Proxy, ProxyAddresses, url},
+    stack::{self, Builder, Programs, Proxy, ProxyAddresses, admin::IssuedKey, url},
 };
 use tokio::sync::watch;
 
-use crate::support::{World, eventually, heard, question, tokens};
+use crate::support::{Counted, World, bedrock::OnBedrock, eventually, heard, question, tokens};
 
 /// In the middle of so many something happens.
 const REQUESTS: usize = 5_000;
@@ -46,32 +48,68 @@ const STREAMS: usize = 8;
 /// What a proxy says each time that it could not deliver.
 const UNDELIVERED: &str = "usage waits, pushing again";
 
+/// Every so many requests are those of a user whom Bedrock answers.
+const ON_BEDROCK: usize = 4;
+
+/// A user whom the plan answers, and one with a budget whom Bedrock answers.
+struct Scene {
+    world: OnBedrock,
+    spender: IssuedKey,
+}
+
 /// Clients that ask all of it, through all proxies.
 struct Load {
-    base_urls: Vec<String>,
+    proxies: Vec<String>,
+    plan_key: String,
+    bedrock_key: String,
     /// How many proxies are asked for one answer: one, or each, as a load balancer
     /// has it when one of them leaves.
     attempts: usize,
     allowed: watch::Sender<usize>,
-    heard: watch::Sender<Vec<Heard>>,
+    /// The complete answers that clients have got, as the API has named them, or for
+    /// Bedrock we.
+    heard: watch::Sender<Vec<String>>,
 }
 
-/// A complete answer that a client has got.
-#[derive(Debug, Clone)]
-struct Heard {
-    proxy: usize,
-    /// As the API has named it.
-    request_id: String,
+impl Scene {
+    async fn with_proxies(proxies: usize) -> Result<Self> {
+        Self::with(|stack| stack.proxies(proxies)).await
+    }
+
+    async fn with<'a>(set_up: impl FnOnce(Builder<'a>) -> Builder<'a>) -> Result<Self> {
+        let world = OnBedrock::after_the_plan(set_up).await?;
+        let (user_id, spender) = world.another("bedrock-api-key-of-grace").await?;
+        let path = format!("/admin/users/{user_id}/budget");
+        let budget = json!({ "monthly_budget_usd": "1000" });
+        let admin = world.stack.admin();
+        admin.call(Method::PUT, &path, Some(budget)).await?;
+        world.until_in_force().await?;
+        Ok(Self { world, spender })
+    }
+}
+
+impl Deref for Scene {
+    type Target = OnBedrock;
+
+    fn deref(&self) -> &OnBedrock {
+        &self.world
+    }
+}
+
+impl DerefMut for Scene {
+    fn deref_mut(&mut self) -> &mut OnBedrock {
+        &mut self.world
+    }
 }
 
 impl Load {
     /// Clients that insist on every answer.
-    fn of(world: &World) -> Self {
-        let proxies = world.stack.proxies().iter();
+    fn of(scene: &Scene) -> Self {
+        let proxies = scene.stack.proxies().iter();
         Self {
-            base_urls: proxies
-                .map(|proxy| proxy.base_url(&world.key.raw_key))
-                .collect(),
+            proxies: proxies.map(|it| url(it.addresses.listen)).collect(),
+            plan_key: scene.key.raw_key.clone(),
+            bedrock_key: scene.spender.raw_key.clone(),
             attempts: 1,
             allowed: watch::Sender::new(UNTIL_WELL),
             heard: watch::Sender::default(),
@@ -79,17 +117,14 @@ impl Load {
     }
 
     /// Clients behind a load balancer, which asks another proxy where one fails.
-    fn balanced(world: &World) -> Self {
-        Self::of(world).with_others(&[], world)
+    fn balanced(scene: &Scene) -> Self {
+        Self::of(scene).with_others(&[])
     }
 
     /// Also through these proxies, when they are there.
-    fn with_others(mut self, others: &[ProxyAddresses], world: &World) -> Self {
-        let raw_key = &world.key.raw_key;
-        let others = others.iter().map(|it| url(it.listen));
-        self.base_urls
-            .extend(others.map(|url| format!("{url}/ak/{raw_key}")));
-        self.attempts = self.base_urls.len();
+    fn with_others(mut self, others: &[ProxyAddresses]) -> Self {
+        self.proxies.extend(others.iter().map(|it| url(it.listen)));
+        self.attempts = self.proxies.len();
         self
     }
 
@@ -118,11 +153,10 @@ impl Load {
         allowed.wait_for(|allowed| number < *allowed).await?;
         let mut failures = Vec::new();
         for attempt in 0..self.attempts {
-            let proxy = (number + attempt) % self.base_urls.len();
-            match self.try_ask(client, proxy, number.is_multiple_of(3)).await {
+            let proxy = (number + attempt) % self.proxies.len();
+            match self.try_ask(client, proxy, number).await {
                 Ok(request_id) => {
-                    let heard = Heard { proxy, request_id };
-                    self.heard.send_modify(|it| it.push(heard));
+                    self.heard.send_modify(|it| it.push(request_id));
                     return Ok(());
                 }
                 Err(failure) => failures.push(failure),
@@ -131,10 +165,15 @@ impl Load {
         anyhow::bail!("no answer to request {number}: {failures:?}")
     }
 
-    async fn try_ask(&self, client: &Client, proxy: usize, is_streaming: bool) -> Result<String> {
-        let base_url = self.base_urls.get(proxy).context("no proxy")?;
+    async fn try_ask(&self, client: &Client, proxy: usize, number: usize) -> Result<String> {
+        let is_streaming = number.is_multiple_of(3);
+        let raw_key = match number.is_multiple_of(ON_BEDROCK) {
+            true => &self.bedrock_key,
+            false => &self.plan_key,
+        };
+        let proxy = self.proxies.get(proxy).context("no proxy")?;
         let body = question("claude-opus-5-5", is_streaming);
-        let answer = post(client, base_url, &body).await?;
+        let answer = post(client, &format!("{proxy}/ak/{raw_key}"), &body).await?;
         let request_id = request_id(&answer)?;
         heard(answer, is_streaming).await?;
         Ok(request_id)
@@ -149,7 +188,7 @@ async fn post(client: &Client, base_url: &str, body: &Value) -> Result<Response>
     Ok(request.json(body).send().await?)
 }
 
-/// As the API has named it.
+/// As the API has named it, or for Bedrock we.
 fn request_id(answer: &Response) -> Result<String> {
     let id = answer.headers().get("request-id");
     Ok(id.context("an answer without an id")?.to_str()?.to_owned())
@@ -168,7 +207,8 @@ impl Running {
         let gates: Vec<Gate> = (0..STREAMS).map(|_| Gate::closed()).collect();
         let begun = gates.iter().enumerate().map(async |(number, gate)| {
             let mark = format!("(held {number})");
-            gate.release(1);
+            // With content: until then an answer is held back.
+            gate.release(3);
             let reply = Reply::text("the rest of the answer").gate(gate);
             let script = world.simulator.script();
             script.rule(Rule::once(reply).body_contains(&mark));
@@ -195,13 +235,14 @@ impl Running {
     }
 }
 
-/// What the API has reported, by its name of the request.
-fn reported(simulator: &Server) -> HashMap<String, Usage> {
-    let entries = simulator.ledger().entries.into_iter();
+/// What both have reported, by their names of the requests.
+fn reported(world: &OnBedrock) -> HashMap<String, Usage> {
+    let ledgers = [world.simulator.ledger(), world.bedrock.ledger()];
+    let entries = ledgers.into_iter().flat_map(|it| it.entries);
     entries.map(|it| (it.request_id, it.tokens)).collect()
 }
 
-/// The rows, by the API's name of the request: no two of the same.
+/// The rows, by the provider's name of the request: no two of the same.
 async fn rows(world: &World) -> Result<HashMap<String, Usage>> {
     let sql = world.sql().await?;
     let columns = "upstream_request_id, input_tokens, output_tokens, cache_read_tokens, \
@@ -232,11 +273,13 @@ async fn rows(world: &World) -> Result<HashMap<String, Usage>> {
     Ok(by_id)
 }
 
-/// Waits until the API's own count, request by request, the rows, the aggregates and
-/// what control reports agree.
-async fn until_all_is_equal(world: &World) -> Result<()> {
-    world.until_nothing_is_pending().await?;
-    let (rows, reported) = (rows(world).await?, reported(&world.simulator));
+/// Waits until the providers' own count, request by request, the rows, the
+/// aggregates, what control reports and what is spent agree.
+async fn until_all_is_equal(world: &OnBedrock) -> Result<()> {
+    world.ask_through_each_proxy().await?;
+    let expected = Counted::from(world.simulator.ledger()) + world.bedrock.ledger().into();
+    world.until_counted(&expected).await?;
+    let (rows, reported) = (rows(world).await?, reported(world));
     ensure!(
         rows == reported,
         "{} rows, {} answers; not counted, or otherwise: {:?}",
@@ -246,7 +289,26 @@ async fn until_all_is_equal(world: &World) -> Result<()> {
             .iter()
             .find(|(id, tokens)| rows.get(*id) != Some(*tokens))
     );
-    aggregates_are_of_rows(world).await
+    aggregates_are_of_rows(world).await?;
+    spending_is_of_rows(world).await
+}
+
+/// What each budget says that is spent, against a recount of what Bedrock costs.
+async fn spending_is_of_rows(world: &World) -> Result<()> {
+    let costs = "select user_id::text, sum(estimated_cost_usd)::text
+        from token_usage join budgets using (user_id)
+        where provider = 'bedrock' group by user_id";
+    let costs = world.sql().await?.query(costs, &[]).await?;
+    ensure!(!costs.is_empty(), "nothing is spent");
+    for row in costs {
+        let (user_id, cost): (String, String) = (row.get(0), row.get(1));
+        let path = format!("/admin/users/{user_id}/budget");
+        let budget = world.stack.admin().get(&path).await?;
+        let spent = budget.get("current_usage_usd").and_then(Value::as_str);
+        let spent = spent.context("no amount")?;
+        ensure!(spent == cost, "{spent} of {cost} is spent");
+    }
+    Ok(())
 }
 
 /// Every sum in every bucket of every kind, against a recount: those of each access
@@ -352,7 +414,7 @@ async fn metric(ops_url: &str, name: &str) -> Result<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn control_is_killed() -> Result<()> {
-    let mut world = World::start(2).await?;
+    let mut world = Scene::with_proxies(2).await?;
     let load = Load::of(&world);
     let trouble = async {
         load.until_heard(BEFORE).await?;
@@ -377,7 +439,7 @@ async fn postgres_is_stopped() -> Result<()> {
     let storage = Storage::Durable(folder.path().join("postgres"));
     let address = stack::free_address()?;
     let server = postgres::Server::start_at(&storage, address).await?;
-    let world = World::with(|stack| stack.proxies(2).postgres(&server)).await?;
+    let world = Scene::with(|stack| stack.proxies(2).postgres(&server)).await?;
     let load = Load::of(&world);
     let trouble = async {
         load.until_heard(BEFORE).await?;
@@ -420,7 +482,7 @@ async fn the_network_swallows_everything() -> Result<()> {
 /// Cuts the network between proxies and control until each proxy has tried so often
 /// in vain.
 async fn cut_off(cut: fn(&Cutter), times: usize, mend: fn(&Cutter)) -> Result<()> {
-    let world = World::with(|stack| stack.proxies(2).cuttable()).await?;
+    let world = Scene::with(|stack| stack.proxies(2).cuttable()).await?;
     let cutter = world.stack.cutter().context("nothing to cut")?;
     let load = Load::of(&world);
     let trouble = async {
@@ -440,7 +502,7 @@ async fn cut_off(cut: fn(&Cutter), times: usize, mend: fn(&Cutter)) -> Result<()
 /// answered to their end and counted; who comes later is sent to the other one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_is_stopped() -> Result<()> {
-    let mut world = World::start(2).await?;
+    let mut world = Scene::with_proxies(2).await?;
     let load = Load::balanced(&world);
     let leaving = world.stack.remove_proxy().context("no proxy")?;
     let running = Running::through(&leaving, &world).await?;
@@ -468,11 +530,11 @@ async fn one_release_takes_over_from_another() -> Result<()> {
         Some(folder) => Programs::in_folder(Path::new(&folder)),
         None => new.clone(),
     };
-    let mut world = World::with(|stack| stack.programs(old.clone())).await?;
+    let mut world = Scene::with(|stack| stack.programs(old.clone())).await?;
     let addresses = [(); 3].map(|()| ProxyAddresses::free());
     let [old_with_new, new_with_new, new_with_old] = addresses;
     let others = [old_with_new?, new_with_new?, new_with_old?];
-    let load = Load::of(&world).with_others(&others, &world);
+    let load = Load::of(&world).with_others(&others);
     let trouble = async {
         load.until_heard(BEFORE).await?;
         let stack = &mut world.stack;
@@ -501,16 +563,13 @@ async fn one_release_takes_over_from_another() -> Result<()> {
     until_all_is_equal(&world).await
 }
 
-/// What it had not delivered is in its log, except for what was running and what had
-/// ended a moment before: a log is written every 50 ms. So the ledger is compared
-/// with the lines, exactly, and the lines with what clients had heard by the time at
-/// which the log was looked at last.
+/// What it had not delivered is in its log, but for what was running: a line is
+/// written before its client has heard the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_proxys_log_restores_what_was_lost() -> Result<()> {
-    let mut world = World::start(2).await?;
+    let mut world = Scene::with_proxies(2).await?;
     let load = Load::balanced(&world);
     let killed = world.stack.remove_proxy().context("no proxy")?;
-    let killed_one = world.stack.proxies().len();
     let log = killed.service.log().to_owned();
     let running = Running::through(&killed, &world).await?;
     let trouble = async {
@@ -518,21 +577,13 @@ async fn a_killed_proxys_log_restores_what_was_lost() -> Result<()> {
         // What comes now is not delivered.
         world.stack.kill_control().await?;
         load.until_heard(BEFORE + 1_000).await?;
-        let heard = load.heard.borrow().clone();
-        let of_it = heard.into_iter().filter(|it| it.proxy == killed_one);
-        let heard: Vec<String> = of_it.map(|it| it.request_id).collect();
-        eventually("all that was heard by now is in the log", async || {
-            let logged = logged(&log)?;
-            Ok(heard.iter().all(|id| logged.contains_key(id)).then_some(()))
-        })
-        .await?;
         killed.service.process().signal(Signal::SIGKILL)?;
         killed.service.process().exited().await;
         world.stack.start_control().await?;
         load.go_on();
-        Ok(heard)
+        Ok(())
     };
-    let ((), heard_before) = try_join(load.run(), trouble).await?;
+    try_join(load.run(), trouble).await?;
     until_pending(&world, |pending| pending == 0).await?;
 
     let mut logged_by_both = logged(world.proxy().service.log())?;
@@ -548,33 +599,39 @@ async fn a_killed_proxys_log_restores_what_was_lost() -> Result<()> {
 
     let rows = rows(&world).await?;
     ensure!(rows == logged_by_both, "the ledger is not what was logged");
-    let reported = reported(&world.simulator);
+    let reported = reported(&world);
     let wrong = rows
         .iter()
         .find(|(id, tokens)| reported.get(*id) != Some(*tokens));
-    ensure!(wrong.is_none(), "the API has not reported {wrong:?}");
+    ensure!(wrong.is_none(), "nobody has reported {wrong:?}");
+    let known = names(&world).await?;
     let heard = load.heard.borrow();
-    let through_the_other = heard.iter().filter(|it| it.proxy != killed_one);
-    let mut must_be_there = through_the_other
-        .map(|it| &it.request_id)
-        .chain(&heard_before);
-    let lost = must_be_there.find(|id| !rows.contains_key(*id));
-    ensure!(lost.is_none(), "{lost:?} is lost");
-    // The rest was running, or has ended since the log was looked at.
+    let lost = heard.iter().find(|id| !known.contains(*id));
+    ensure!(lost.is_none(), "{lost:?} was heard and is lost");
+    // The rest was running.
     let unlogged: HashSet<&String> = reported
         .keys()
         .filter(|id| !rows.contains_key(*id))
         .collect();
+    ensure!(unlogged.len() <= STREAMS + CLIENTS, "{}", unlogged.len());
     let running = running.request_ids()?;
     ensure!(
         running.iter().all(|id| unlogged.contains(id)),
         "{unlogged:?}"
     );
     aggregates_are_of_rows(&world).await?;
+    spending_is_of_rows(&world).await?;
 
     let again = world.stack.run_control(&["usage", "import", "-"], &log)?;
     ensure!(again.contains("usage put back       0\n"), "{again}");
     aggregates_are_of_rows(&world).await
+}
+
+/// What the requests in the ledger are called, by us and by the provider.
+async fn names(world: &World) -> Result<HashSet<String>> {
+    let names = "select unnest(array[request_id, upstream_request_id]) from token_usage";
+    let rows = world.sql().await?.query(names, &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// The metered requests in a proxy's log, by the API's name of each. A process that

@@ -4,7 +4,7 @@ pub(crate) mod bedrock;
 pub(crate) mod client;
 pub(crate) mod collector;
 
-use std::{mem, path::PathBuf, time::Duration};
+use std::{mem, ops::Add, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Response, StatusCode};
@@ -128,10 +128,15 @@ impl World {
     /// for the first time: a proxy delivers in order, so a last request through
     /// each comes after all of it.
     pub(crate) async fn until_nothing_is_pending(&self) -> Result<()> {
+        self.ask_through_each_proxy().await?;
+        self.until_all_is_counted().await
+    }
+
+    pub(crate) async fn ask_through_each_proxy(&self) -> Result<()> {
         for proxy in self.stack.proxies() {
             ask_and_hear(&proxy.base_url(&self.key.raw_key), false).await?;
         }
-        self.until_all_is_counted().await
+        Ok(())
     }
 
     /// Waits until a proxy that was told to stop takes no new requests.
@@ -197,6 +202,17 @@ impl From<Ledger> for Counted {
         Self {
             requests: ledger.answers,
             tokens: ledger.tokens,
+        }
+    }
+}
+
+impl Add for Counted {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            tokens: self.tokens + other.tokens,
         }
     }
 }

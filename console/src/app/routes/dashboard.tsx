@@ -1,6 +1,8 @@
 import { useQuery } from '@tanstack/react-query';
 
 import { Page } from '@/components/ui/page';
+import { accessKeysQuery } from '@/features/access-keys/api';
+import { keyName } from '@/features/access-keys/key-name';
 import { KeyPicker } from '@/features/access-keys/key-picker';
 import { usageQuery } from '@/features/usage/api';
 import { Dashboard } from '@/features/usage/dashboard';
@@ -18,6 +20,10 @@ export function DashboardRoute() {
   // While none is chosen it is the report that is shown, so nothing is asked twice.
   const { data: report } = useQuery({ ...usageQuery(ofAllModels(asked)), refetchInterval: false });
   const models = report?.by_model.map(({ model_id }) => model_id).filter(Boolean) ?? [];
+  const { data: keys = [] } = useQuery({
+    ...accessKeysQuery(user_id ?? ''),
+    enabled: user_id !== null,
+  });
   return (
     <Page title={dashboard.title} aside={<Freshness asked={asked} />}>
       <FilterBar filters={filters} models={models} onChange={change}>
@@ -27,13 +33,13 @@ export function DashboardRoute() {
         />
         {user_id && (
           <KeyPicker
-            user_id={user_id}
+            keys={keys}
             value={access_key_id}
             onChange={(chosen) => change({ access_key_id: chosen })}
           />
         )}
       </FilterBar>
-      <Dashboard asked={asked} />
+      <Dashboard asked={asked} keys={keys.map((key) => ({ id: key.id, label: keyName(key) }))} />
     </Page>
   );
 }

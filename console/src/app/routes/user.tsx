@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useParams } from 'react-router';
 
 import type { User } from '@/api/schema';
+import { Page } from '@/components/ui/page';
 import { Problem } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
 import { AccessKeys } from '@/features/access-keys/access-keys';
@@ -15,13 +16,22 @@ import { Routing } from '@/features/routing/routing';
 import { UserUsage } from '@/features/usage/user-usage';
 import { userQuery } from '@/features/users/api';
 import { UserPage } from '@/features/users/user-page';
+import { useMessages } from '@/messages/messages';
 
 export function UserRoute() {
+  const { users } = useMessages();
   const { userId = '' } = useParams();
   const { data: user, error, refetch } = useQuery(userQuery(userId));
   if (user) return <OneUser user={user} />;
-  if (error) return <Problem error={error} onRetry={() => void refetch()} />;
-  return <Skeleton className="h-96" />;
+  return (
+    <Page title={users.one} hasTimes={false}>
+      {error ? (
+        <Problem error={error} onRetry={() => void refetch()} />
+      ) : (
+        <Skeleton className="h-96" />
+      )}
+    </Page>
+  );
 }
 
 function OneUser({ user }: { user: User }) {

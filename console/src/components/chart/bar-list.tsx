@@ -20,7 +20,7 @@ export function BarList({ items, total }: { items: BarListItem[]; total: number 
       {items.map(({ key, name, value, shown, note }) => (
         <li key={key}>
           <div className="flex items-baseline justify-between gap-3">
-            <span className="min-w-0 truncate">{name}</span>
+            <span className="min-w-0 wrap-anywhere">{name}</span>
             <span className="shrink-0 tabular-nums">
               {shown}
               <span className="ml-2 inline-block w-12 text-right text-xs text-muted">

@@ -3,7 +3,7 @@ import { useState, type ReactNode } from 'react';
 
 import { Button } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { Table, type Column } from '@/components/ui/table';
 import { useMessages } from '@/messages/messages';
 
 import { download, toCsv, type CsvValue } from './csv';
@@ -65,34 +65,26 @@ export function ChartCard({ title, text, name, table, className, children }: Cha
 }
 
 function Numbers({ title, table: { columns, rows } }: { title: string; table: ChartTable }) {
-  const shown = (value: CsvValue, column: number) =>
-    columns[column]?.format?.(value) ?? String(value);
+  const shown = (value: CsvValue = '', format?: (value: CsvValue) => string) =>
+    format?.(value) ?? String(value);
   return (
-    <div className="max-h-80 overflow-y-auto">
+    <div
+      role="group"
+      aria-label={title}
+      // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- who scrolls by keyboard must get there
+      tabIndex={0}
+      className="max-h-80 overflow-y-auto"
+    >
       <Table
         label={title}
-        head={columns.map(({ name }, column) => (
-          <HeadCell key={name} numeric={column > 0}>
-            {name}
-          </HeadCell>
-        ))}
-      >
-        {rows.map((row, index) => (
-          <tr key={index}>
-            {row.map((value, column) =>
-              column === 0 ? (
-                <RowHead key={column} className="whitespace-nowrap">
-                  {shown(value, column)}
-                </RowHead>
-              ) : (
-                <Cell key={column} numeric>
-                  {shown(value, column)}
-                </Cell>
-              ),
-            )}
-          </tr>
-        ))}
-      </Table>
+        columns={columns.map(({ name, format }, column): Column<CsvValue[]> => ({
+          name,
+          numeric: column > 0,
+          cell: (row) => shown(row[column], format),
+        }))}
+        items={rows}
+        keyOf={(row) => String(rows.indexOf(row))}
+      />
     </div>
   );
 }

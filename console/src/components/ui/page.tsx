@@ -3,6 +3,8 @@ import { useEffect, type ReactNode } from 'react';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
+import { Stale } from './stale';
+
 interface PageProps {
   title: string;
   text?: ReactNode;
@@ -15,7 +17,7 @@ interface PageProps {
   children: ReactNode;
 }
 
-/** A page: its title, also of the window, the zone of its times, and what is on it. */
+/** A page: its title, also of the window, the zone of its times, what is on it, and how old. */
 export function Page({ title, text, above, aside, hasTimes = true, children }: PageProps) {
   const { product, state } = useMessages();
   const { zone } = useFormats();
@@ -35,6 +37,7 @@ export function Page({ title, text, above, aside, hasTimes = true, children }: P
           {aside}
         </div>
       </header>
+      <Stale />
       <div className="space-y-4">{children}</div>
     </>
   );

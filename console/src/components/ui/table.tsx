@@ -1,44 +1,21 @@
+/* eslint-disable jsx-a11y/no-redundant-roles, jsx-a11y/no-interactive-element-to-noninteractive-role --
+   a table whose rows are stacked is none for every browser unless it says so */
 import { clsx } from 'clsx';
 import { ArrowDown, ArrowUp } from 'lucide-react';
-import type { ComponentProps, ReactNode } from 'react';
+import { Fragment, type ReactNode } from 'react';
 
-interface TableProps {
-  /** What the table is of, for screen readers. */
-  label: string;
-  head: ReactNode;
-  children: ReactNode;
-  className?: string;
-}
+import { useStacking } from './stacking';
 
-/** A table that scrolls sideways when there is no room, also by keyboard. */
-export function Table({ label, head, children, className }: TableProps) {
-  return (
-    <div
-      role="group"
-      aria-label={label}
-      // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- who scrolls by keyboard must get there
-      tabIndex={0}
-      className={clsx('relative overflow-x-auto rounded-xl', className)}
-    >
-      <table className="w-full border-collapse text-left">
-        <thead className="border-b border-line text-xs text-muted">
-          <tr>{head}</tr>
-        </thead>
-        <tbody className="divide-y divide-line">{children}</tbody>
-      </table>
-    </div>
-  );
-}
-
-const EDGES = 'first:pl-4 last:pr-4 sm:first:pl-5 sm:last:pr-5';
-
-/** What names a row stays in sight while the rest scrolls. */
-const NAMES_ROW = 'max-md:sticky max-md:left-0 max-md:z-1 max-md:bg-surface';
-
-interface HeadCellProps extends ComponentProps<'th'> {
+export interface Column<Item> {
+  /** What it is called: above it, or beside each cell where rows are stacked. */
+  name: string;
+  cell: (item: Item) => ReactNode;
   numeric?: boolean;
-  /** Given when the column can be sorted by. */
+  /** Its texts are long and may break, instead of taking the room that they need. */
+  wraps?: boolean;
+  /** Given when it can be sorted by. */
   sort?: Sorting;
+  className?: string;
 }
 
 export interface Sorting {
@@ -46,30 +23,100 @@ export interface Sorting {
   onSort: () => void;
 }
 
-export function HeadCell({ numeric, sort, className, children, ...props }: HeadCellProps) {
+interface TableProps<Item> {
+  /** What the table is of, for screen readers. */
+  label: string;
+  /** The first names the row. */
+  columns: Column<Item>[];
+  items: Item[];
+  keyOf: (item: Item) => string;
+  /** What can be done with a row, at its end; and how that column is called, for screen readers. */
+  actions?: { name: string; cell: (item: Item) => ReactNode };
+  /** What is told below a row, if anything. */
+  below?: (item: Item) => ReactNode;
+  rowClassName?: (item: Item) => string | undefined;
+}
+
+const EDGES = 'first:pl-4 last:pr-4 sm:first:pl-5 sm:last:pr-5';
+
+/**
+ * A table where there is room for it. Where there is none, its rows are stacked (`styles.css`),
+ * so that nothing of them is beyond an edge. The roles keep it a table for screen readers then.
+ */
+export function Table<Item>(props: TableProps<Item>) {
+  const { label, columns, items, keyOf, actions, below, rowClassName } = props;
+  const { box, isStacked } = useStacking();
+  return (
+    <div ref={box} data-stacked={isStacked || undefined} className="stackable">
+      <table role="table" aria-label={label} className="w-full border-collapse text-left">
+        <thead role="rowgroup" className="border-b border-line text-xs text-muted">
+          <tr role="row">
+            {columns.map((column) => (
+              <HeadCell key={column.name} column={column} />
+            ))}
+            {actions && (
+              <th role="columnheader" scope="col" className="px-2 py-2">
+                <span className="sr-only">{actions.name}</span>
+              </th>
+            )}
+          </tr>
+        </thead>
+        <tbody role="rowgroup" className="divide-y divide-line">
+          {items.map((item) => {
+            const more = below?.(item);
+            return (
+              <Fragment key={keyOf(item)}>
+                <tr role="row" className={rowClassName?.(item)}>
+                  {columns.map((column, index) => (
+                    <Cell key={column.name} column={column} item={item} isHead={index === 0} />
+                  ))}
+                  {actions && (
+                    <td role="cell" data-actions className={clsx('px-2 py-2.5 text-right', EDGES)}>
+                      {actions.cell(item)}
+                    </td>
+                  )}
+                </tr>
+                {more && (
+                  <tr role="row" className="bg-sunken/50">
+                    <td role="cell" data-below colSpan={columns.length + (actions ? 1 : 0)}>
+                      {more}
+                    </td>
+                  </tr>
+                )}
+              </Fragment>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function HeadCell<Item>({ column }: { column: Column<Item> }) {
+  const { name, numeric, sort, className } = column;
   return (
     <th
+      role="columnheader"
       scope="col"
       aria-sort={sort && ariaSort(sort)}
       className={clsx(
-        'px-2 py-2 font-medium whitespace-nowrap first:max-md:sticky first:max-md:left-0 first:max-md:z-1 first:max-md:bg-surface',
+        'px-2 py-2 font-medium whitespace-nowrap',
         EDGES,
         numeric && 'text-right',
         className,
       )}
-      {...props}
     >
-      {sort ? <SortButton sort={sort}>{children}</SortButton> : children}
+      {sort ? <SortButton sort={sort}>{name}</SortButton> : name}
     </th>
   );
 }
 
-export function ariaSort({ direction }: Sorting) {
+function ariaSort({ direction }: Sorting) {
   if (!direction) return undefined;
   return direction === 'asc' ? ('ascending' as const) : ('descending' as const);
 }
 
-export function SortButton({ sort, children }: { sort: Sorting; children: ReactNode }) {
+function SortButton({ sort, children }: { sort: Sorting; children: ReactNode }) {
   const Arrow = sort.direction === 'asc' ? ArrowUp : ArrowDown;
   return (
     <button
@@ -86,45 +133,32 @@ export function SortButton({ sort, children }: { sort: Sorting; children: ReactN
   );
 }
 
-export function Cell({
-  numeric,
-  className,
-  ...props
-}: ComponentProps<'td'> & { numeric?: boolean }) {
-  return (
-    <td
-      className={clsx(
-        'px-2 py-2.5',
-        EDGES,
-        numeric && 'text-right whitespace-nowrap tabular-nums',
-        className,
-      )}
-      {...props}
-    />
-  );
+interface CellProps<Item> {
+  column: Column<Item>;
+  item: Item;
+  /** It names the row. */
+  isHead: boolean;
 }
 
-/** What can be done with the row stays in sight, too. */
-export function ActionsCell({ className, ...props }: ComponentProps<'td'>) {
-  return (
-    <td
-      className={clsx(
-        'px-2 py-2.5 text-right max-md:sticky max-md:right-0 max-md:z-1 max-md:bg-surface',
-        EDGES,
-        className,
-      )}
-      {...props}
-    />
+function Cell<Item>({ column, item, isHead }: CellProps<Item>) {
+  const { name, cell, numeric, wraps, className } = column;
+  const look = clsx(
+    'px-2 py-2.5 font-normal',
+    EDGES,
+    wraps ? 'min-w-40 wrap-anywhere' : 'whitespace-nowrap',
+    numeric && 'text-right tabular-nums',
+    className,
   );
-}
-
-/** The cell that names the row. */
-export function RowHead({ className, ...props }: ComponentProps<'th'>) {
+  if (isHead) {
+    return (
+      <th role="rowheader" scope="row" className={look}>
+        {cell(item)}
+      </th>
+    );
+  }
   return (
-    <th
-      scope="row"
-      className={clsx('px-2 py-2.5 font-normal', EDGES, NAMES_ROW, className)}
-      {...props}
-    />
+    <td role="cell" data-name={name} className={look}>
+      <div>{cell(item)}</div>
+    </td>
   );
 }

@@ -7,7 +7,7 @@ import { Button } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
 import { Empty } from '@/components/ui/empty';
 import { Menu, MenuItem } from '@/components/ui/menu';
-import { ActionsCell, Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
@@ -78,31 +78,7 @@ export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysP
           text={isActive ? says.emptyText : says.emptyInactive}
         />
       ) : (
-        <Table
-          label={says.title}
-          head={
-            <>
-              <HeadCell>{says.key}</HeadCell>
-              <HeadCell>{says.status}</HeadCell>
-              <HeadCell>{says.credential}</HeadCell>
-              <HeadCell>{says.circuit}</HeadCell>
-              <HeadCell>{says.lastUsed}</HeadCell>
-              <HeadCell>{says.expires}</HeadCell>
-              <HeadCell>
-                <span className="sr-only">{says.actionsOf('')}</span>
-              </HeadCell>
-            </>
-          }
-        >
-          {shown.map((accessKey) => (
-            <KeyRow
-              key={accessKey.id}
-              user={user}
-              accessKey={accessKey}
-              onAsk={(about) => ask({ about, accessKey })}
-            />
-          ))}
-        </Table>
+        <KeysTable user={user} keys={shown} onAsk={ask} />
       )}
       {asked && dialog(asked)}
       {issued && (
@@ -131,86 +107,126 @@ export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysP
   }
 }
 
-interface KeyRowProps {
+interface KeysTableProps {
   user: User;
+  keys: AccessKeyWithCircuit[];
+  onAsk: (asked: Asked) => void;
+}
+
+function KeysTable({ user, keys, onAsk }: KeysTableProps) {
+  const { keys: says, state, credential } = useMessages();
+  const formats = useFormats();
+  const now = useNow(keys.some(({ status }) => status === 'rotating') ? 1_000 : 30_000);
+  return (
+    <Table
+      label={says.title}
+      items={keys}
+      keyOf={({ id }) => id}
+      columns={[
+        {
+          name: says.key,
+          wraps: true,
+          cell: ({ name, key_prefix }) => (
+            <>
+              <span className="block font-medium">{name ?? says.unnamed}</span>
+              <code className="font-mono text-xs text-muted">{key_prefix}…</code>
+            </>
+          ),
+        },
+        { name: says.status, cell: (accessKey) => <KeyStatus accessKey={accessKey} now={now} /> },
+        {
+          name: says.credential,
+          cell: ({ bedrock_key }) =>
+            bedrock_key ? (
+              <>
+                <span className="block">{credential.kinds[bedrock_key.kind]}</span>
+                <span className="text-xs text-muted">{bedrock_key.region}</span>
+              </>
+            ) : (
+              <span className="text-muted">{says.noCredential}</span>
+            ),
+        },
+        {
+          name: says.circuit,
+          cell: (accessKey) =>
+            works(accessKey, now) ? (
+              <CircuitState accessKey={accessKey} routing_strategy={user.routing_strategy} />
+            ) : (
+              state.none
+            ),
+        },
+        {
+          name: says.lastUsed,
+          cell: ({ last_used_at }) =>
+            last_used_at ? (
+              <span title={formats.exactTime(last_used_at)}>{formats.ago(last_used_at, now)}</span>
+            ) : (
+              state.never
+            ),
+        },
+        {
+          name: says.expires,
+          cell: ({ expires_at }) =>
+            expires_at ? (
+              <span title={formats.exactTime(expires_at)}>{formats.date(expires_at)}</span>
+            ) : (
+              state.never
+            ),
+        },
+      ]}
+      actions={{
+        name: says.actionsOf(''),
+        cell: (accessKey) =>
+          works(accessKey, now) && (
+            <KeyMenu
+              accessKey={accessKey}
+              isUserActive={user.status === 'active'}
+              isRotating={statusOf(accessKey, now) === 'rotating'}
+              onAsk={(about) => onAsk({ about, accessKey })}
+            />
+          ),
+      }}
+    />
+  );
+}
+
+function works(accessKey: AccessKeyWithCircuit, now: Date): boolean {
+  const status = statusOf(accessKey, now);
+  return status === 'active' || status === 'rotating';
+}
+
+interface KeyMenuProps {
   accessKey: AccessKeyWithCircuit;
+  isUserActive: boolean;
+  isRotating: boolean;
   onAsk: (about: KeyQuestion) => void;
 }
 
-function KeyRow({ user, accessKey, onAsk }: KeyRowProps) {
-  const { keys: says, state, credential, actions } = useMessages();
-  const formats = useFormats();
-  const now = useNow(accessKey.status === 'rotating' ? 1_000 : 30_000);
-  const status = statusOf(accessKey, now);
-  const works = status === 'active' || status === 'rotating';
-  const { bedrock_key, last_used_at, expires_at } = accessKey;
+function KeyMenu({ accessKey, isUserActive, isRotating, onAsk }: KeyMenuProps) {
+  const { keys: says, credential, actions } = useMessages();
   return (
-    <tr>
-      <RowHead className="min-w-36">
-        <span className="block font-medium">{accessKey.name ?? says.unnamed}</span>
-        <code className="font-mono text-xs text-muted">{accessKey.key_prefix}…</code>
-      </RowHead>
-      <Cell className="whitespace-nowrap">
-        <KeyStatus accessKey={accessKey} now={now} />
-      </Cell>
-      <Cell className="whitespace-nowrap">
-        {bedrock_key ? (
-          <>
-            <span className="block">{credential.kinds[bedrock_key.kind]}</span>
-            <span className="text-xs text-muted">{bedrock_key.region}</span>
-          </>
-        ) : (
-          <span className="text-muted">{says.noCredential}</span>
-        )}
-      </Cell>
-      <Cell>
-        {works ? (
-          <CircuitState accessKey={accessKey} routing_strategy={user.routing_strategy} />
-        ) : (
-          state.none
-        )}
-      </Cell>
-      <Cell className="whitespace-nowrap">
-        {last_used_at ? (
-          <span title={formats.exactTime(last_used_at)}>{formats.ago(last_used_at, now)}</span>
-        ) : (
-          state.never
-        )}
-      </Cell>
-      <Cell className="whitespace-nowrap">
-        {expires_at ? (
-          <span title={formats.exactTime(expires_at)}>{formats.date(expires_at)}</span>
-        ) : (
-          state.never
-        )}
-      </Cell>
-      <ActionsCell>
-        {works && (
-          <Menu label={says.actionsOf(keyName(accessKey))}>
-            <MenuItem onSelect={() => onAsk('edit')}>
-              <Pencil aria-hidden />
-              {actions.edit}
-            </MenuItem>
-            {user.status === 'active' && (
-              <MenuItem onSelect={() => onAsk('credential')}>
-                <ShieldCheck aria-hidden />
-                {credential.manage}
-              </MenuItem>
-            )}
-            {status === 'active' && user.status === 'active' && (
-              <MenuItem onSelect={() => onAsk('rotate')}>
-                <RotateCw aria-hidden />
-                {says.rotate}
-              </MenuItem>
-            )}
-            <MenuItem danger onSelect={() => onAsk('revoke')}>
-              <Trash2 aria-hidden />
-              {says.revoke}
-            </MenuItem>
-          </Menu>
-        )}
-      </ActionsCell>
-    </tr>
+    <Menu label={says.actionsOf(keyName(accessKey))}>
+      <MenuItem onSelect={() => onAsk('edit')}>
+        <Pencil aria-hidden />
+        {actions.edit}
+      </MenuItem>
+      {isUserActive && (
+        <MenuItem onSelect={() => onAsk('credential')}>
+          <ShieldCheck aria-hidden />
+          {credential.manage}
+        </MenuItem>
+      )}
+      {isUserActive && !isRotating && (
+        <MenuItem onSelect={() => onAsk('rotate')}>
+          <RotateCw aria-hidden />
+          {says.rotate}
+        </MenuItem>
+      )}
+      <MenuItem danger onSelect={() => onAsk('revoke')}>
+        <Trash2 aria-hidden />
+        {says.revoke}
+      </MenuItem>
+    </Menu>
   );
 }
 

@@ -20,6 +20,8 @@ export function useIssueAccessKey(user_id: string) {
       answered(
         api.POST('/admin/users/{user_id}/access-keys', { params: { path: { user_id } }, body }),
       ),
+    // The key itself is not kept where nobody looks at it.
+    gcTime: 0,
   });
 }
 
@@ -44,6 +46,7 @@ export function useRotateAccessKey(access_key_id: string) {
           body: { grace_seconds },
         }),
       ),
+    gcTime: 0,
   });
 }
 

@@ -35,7 +35,7 @@ export function CircuitState({ accessKey, routing_strategy }: CircuitStateProps)
         <RotateCcw aria-hidden />
         {says.reset}
       </Button>
-      <p className="w-full text-xs whitespace-nowrap text-muted">
+      <p className="w-full text-xs text-muted">
         {says.openUntil(formats.dateTime(circuit.open_until))}, {says.causes[circuit.cause]}
       </p>
     </div>

@@ -32,7 +32,7 @@ export function IssuedKey({ issued, routing_strategy, onClose }: IssuedKeyProps)
         <Tabs.Root defaultValue="shell">
           <Tabs.List
             aria-label={says.title}
-            className="mb-3 flex gap-1 overflow-x-auto border-b border-line"
+            className="mb-3 flex flex-wrap gap-x-1 border-b border-line"
           >
             {Object.entries(says.tabs).map(([value, name]) => (
               <Tabs.Trigger

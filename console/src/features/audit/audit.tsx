@@ -6,7 +6,7 @@ import type { AuditEntry } from '@/api/schema';
 import { Button } from '@/components/ui/button';
 import { Empty } from '@/components/ui/empty';
 import { Field, Select } from '@/components/ui/field';
-import { Older } from '@/components/ui/older';
+import { More } from '@/components/ui/more';
 import { Page } from '@/components/ui/page';
 import { Problem } from '@/components/ui/problem';
 import { SearchField } from '@/components/ui/search';
@@ -20,7 +20,7 @@ type Kind = AuditEntry['object_kind'];
 
 /** Who changed what, when, and from where. */
 export function Audit() {
-  const { audit: says, actions } = useMessages();
+  const { audit: says, actions, pages } = useMessages();
   const [params, setParams] = useSearchParams();
   const search = params.get('search') ?? '';
   const user_id = params.get('user_id');
@@ -63,7 +63,7 @@ export function Audit() {
     return (
       <>
         <Entries entries={entries} />
-        <Older query={query} />
+        <More query={query} label={pages.older} />
       </>
     );
   }

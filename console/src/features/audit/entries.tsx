@@ -4,7 +4,7 @@ import { Link } from 'react-router';
 
 import type { AuditEntry } from '@/api/schema';
 import { Button } from '@/components/ui/button';
-import { ActionsCell, Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -12,79 +12,75 @@ import { changes } from './changes';
 
 /** Entries of the audit log; each opens to what it changed. */
 export function Entries({ entries }: { entries: AuditEntry[] }) {
-  const { audit: says } = useMessages();
+  const { audit: says, state } = useMessages();
+  const formats = useFormats();
+  const [open, setOpen] = useState<ReadonlySet<AuditEntry['id']>>(new Set());
+  const toggle = (id: AuditEntry['id']) =>
+    setOpen((before) => {
+      const next = new Set(before);
+      if (!next.delete(id)) next.add(id);
+      return next;
+    });
   return (
     <Table
       label={says.title}
-      head={
-        <>
-          <HeadCell>{says.at}</HeadCell>
-          <HeadCell>{says.actor}</HeadCell>
-          <HeadCell>{says.action}</HeadCell>
-          <HeadCell>{says.object}</HeadCell>
-          <HeadCell>{says.address}</HeadCell>
-          <HeadCell>
-            <span className="sr-only">{says.changes}</span>
-          </HeadCell>
-        </>
-      }
-    >
-      {entries.map((entry) => (
-        <Entry key={entry.id} entry={entry} />
-      ))}
-    </Table>
+      items={entries}
+      keyOf={({ id }) => String(id)}
+      columns={[
+        {
+          name: says.at,
+          className: 'tabular-nums',
+          cell: ({ at }) => formats.exactTime(at),
+        },
+        { name: says.actor, wraps: true, cell: ({ actor }) => actor },
+        { name: says.action, cell: ({ action }) => says.actions[action] },
+        { name: says.object, wraps: true, cell: (entry) => <ChangedObject entry={entry} /> },
+        {
+          name: says.address,
+          className: 'tabular-nums',
+          cell: ({ address }) => address ?? state.none,
+        },
+      ]}
+      actions={{
+        name: says.changes,
+        cell: ({ id, action }) => {
+          const isOpen = open.has(id);
+          return (
+            <Button
+              variant="quiet"
+              size="smallIcon"
+              aria-expanded={isOpen}
+              aria-controls={isOpen ? changesId(id) : undefined}
+              aria-label={says.show(says.actions[action])}
+              onClick={() => toggle(id)}
+            >
+              {isOpen ? <ChevronDown /> : <ChevronRight />}
+            </Button>
+          );
+        },
+      }}
+      below={(entry) => open.has(entry.id) && <Changes entry={entry} />}
+    />
   );
 }
 
-function Entry({ entry }: { entry: AuditEntry }) {
-  const { audit: says, state } = useMessages();
-  const formats = useFormats();
-  const [isOpen, setOpen] = useState(false);
-  const id = `changes-${entry.id}`;
-  const Arrow = isOpen ? ChevronDown : ChevronRight;
+const changesId = (id: AuditEntry['id']) => `changes-${id}`;
+
+function ChangedObject({ entry }: { entry: AuditEntry }) {
+  const { audit: says } = useMessages();
+  const { user_id, object_name, object_kind } = entry;
   return (
     <>
-      <tr>
-        <RowHead className="tabular-nums max-md:min-w-32 md:whitespace-nowrap">
-          {formats.exactTime(entry.at)}
-        </RowHead>
-        <Cell className="max-w-40 truncate">{entry.actor}</Cell>
-        <Cell>
-          <span className="whitespace-nowrap">{says.actions[entry.action]}</span>
-        </Cell>
-        <Cell className="min-w-40">
-          <span className="block max-w-72 truncate">
-            {entry.user_id ? (
-              <Link to={`/users/${entry.user_id}`} className="hover:underline">
-                {entry.object_name}
-              </Link>
-            ) : (
-              entry.object_name
-            )}
-          </span>
-          <span className="text-xs text-muted">{says.kinds[entry.object_kind]}</span>
-        </Cell>
-        <Cell className="whitespace-nowrap tabular-nums">{entry.address ?? state.none}</Cell>
-        <ActionsCell>
-          <Button
-            variant="quiet"
-            size="smallIcon"
-            aria-expanded={isOpen}
-            aria-controls={id}
-            aria-label={says.show(says.actions[entry.action])}
-            onClick={() => setOpen(!isOpen)}
-          >
-            <Arrow />
-          </Button>
-        </ActionsCell>
-      </tr>
-      {isOpen && (
-        <tr id={id} className="bg-sunken/50">
-          <td colSpan={6} className="px-4 pb-3 sm:px-5">
-            <Changes entry={entry} />
-          </td>
-        </tr>
-      )}
+      <span className="block">
+        {user_id ? (
+          <Link to={`/users/${user_id}`} className="hover:underline">
+            {object_name}
+          </Link>
+        ) : (
+          object_name
+        )}
+      </span>
+      <span className="text-xs text-muted">{says.kinds[object_kind]}</span>
     </>
   );
 }
@@ -92,42 +88,38 @@ function Entry({ entry }: { entry: AuditEntry }) {
 function Changes({ entry }: { entry: AuditEntry }) {
   const { audit: says } = useMessages();
   const list = changes(entry.before, entry.after);
-  if (list.length === 0) return <p className="pt-3 text-muted">{says.noDetails}</p>;
   return (
-    <table className="w-full text-xs">
-      <thead className="text-left text-muted">
-        <tr>
-          <th className="w-48 py-2 pr-4 font-medium">{says.field}</th>
-          <th className="py-2 pr-4 font-medium">{says.before}</th>
-          <th className="py-2 font-medium">{says.after}</th>
-        </tr>
-      </thead>
-      <tbody className="align-top font-mono">
-        {list.map(({ field, before, after }) => (
-          <tr key={field}>
-            <th scope="row" className="py-0.5 pr-4 text-left font-normal">
-              {field}
-            </th>
-            <Value value={before} />
-            <Value value={after} />
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <div id={changesId(entry.id)} className="text-xs">
+      {list.length === 0 ? (
+        <p className="px-4 py-3 text-muted sm:px-5">{says.noDetails}</p>
+      ) : (
+        <Table
+          label={says.changes}
+          items={list}
+          keyOf={({ field }) => field}
+          columns={[
+            {
+              name: says.field,
+              wraps: true,
+              cell: ({ field }) => <span className="font-mono">{field}</span>,
+            },
+            {
+              name: says.before,
+              wraps: true,
+              cell: ({ before }) => <Value value={before} />,
+            },
+            { name: says.after, wraps: true, cell: ({ after }) => <Value value={after} /> },
+          ]}
+        />
+      )}
+    </div>
   );
 }
 
 function Value({ value }: { value: unknown }) {
   const { audit: says } = useMessages();
+  if (value === null) return <span className="text-muted">{says.absent}</span>;
   return (
-    <td className="py-0.5 pr-4 break-all">
-      {value === null ? (
-        <span className="font-sans text-muted">{says.absent}</span>
-      ) : typeof value === 'string' ? (
-        value
-      ) : (
-        JSON.stringify(value)
-      )}
-    </td>
+    <span className="font-mono">{typeof value === 'string' ? value : JSON.stringify(value)}</span>
   );
 }

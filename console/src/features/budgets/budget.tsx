@@ -8,6 +8,7 @@ import { Card } from '@/components/ui/card';
 import { Meter } from '@/components/ui/meter';
 import { Problem } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
+import { Unpriced } from '@/components/unpriced';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
@@ -55,7 +56,7 @@ function Standing({ budget }: { budget: UserBudget }) {
   const spent = formats.usd(budget.current_usage_usd);
   return (
     <div className="space-y-3">
-      <dl className="grid grid-cols-3 gap-3">
+      <dl className="flex flex-wrap gap-x-8 gap-y-2">
         <Amount name={says.spent} value={spent} />
         <Amount name={says.remaining} value={left ? formats.usd(left) : says.unlimited} />
         <Amount name={says.limit} value={limit ? formats.usd(limit) : says.unlimited} />
@@ -69,6 +70,7 @@ function Standing({ budget }: { budget: UserBudget }) {
       <p className={budget.is_exhausted ? 'font-medium text-bad' : undefined}>
         <Forecast budget={budget} />
       </p>
+      <Unpriced requests={budget.unpriced_requests} />
       <p className="text-xs text-muted">{says.resets(formats.date(budget.period_end))}</p>
       {budget.thresholds.length > 0 && (
         <ul className="flex flex-wrap gap-1.5">

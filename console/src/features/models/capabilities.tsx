@@ -7,7 +7,7 @@ import { Confirm } from '@/components/ui/confirm';
 import { Empty } from '@/components/ui/empty';
 import { ListCard } from '@/components/ui/list-card';
 import { useNotify } from '@/components/ui/notices';
-import { ActionsCell, Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -48,50 +48,50 @@ export function Capabilities() {
       {(capabilities) => (
         <Table
           label={says.capabilities}
-          head={
-            <>
-              <HeadCell>{says.feature}</HeadCell>
-              <HeadCell>{says.model}</HeadCell>
-              <HeadCell>{says.region}</HeadCell>
-              <HeadCell>{says.source}</HeadCell>
-              <HeadCell>{says.learnedAt}</HeadCell>
-              <HeadCell>{says.expiresAt}</HeadCell>
-              <HeadCell>
-                <span className="sr-only">{says.forget('')}</span>
-              </HeadCell>
-            </>
-          }
-        >
-          {capabilities.map((it) => (
-            <tr key={it.id}>
-              <RowHead className="min-w-36 font-mono text-xs break-all">{it.feature}</RowHead>
-              <Cell className="min-w-28 break-words">
-                {it.model === ANY ? says.everyModel : it.model}
-              </Cell>
-              <Cell className="whitespace-nowrap">
-                {it.region === ANY ? says.anywhere : it.region}
-              </Cell>
-              <Cell className="whitespace-nowrap">{says.sources[it.source]}</Cell>
-              <Cell className="whitespace-nowrap">
-                {it.source === 'learned' ? formats.dateTime(it.learned_at) : state.none}
-              </Cell>
-              <Cell className="whitespace-nowrap">
-                {it.expires_at ? formats.dateTime(it.expires_at) : state.never}
-              </Cell>
-              <ActionsCell>
-                <Button
-                  variant="quiet"
-                  size="smallIcon"
-                  aria-label={says.forget(it.feature)}
-                  disabled={forget.isPending}
-                  onClick={() => forget.mutate(it.id, { onSuccess: () => notify(says.forgot) })}
-                >
-                  <X />
-                </Button>
-              </ActionsCell>
-            </tr>
-          ))}
-        </Table>
+          items={capabilities}
+          keyOf={({ id }) => id}
+          columns={[
+            {
+              name: says.feature,
+              wraps: true,
+              className: 'font-mono text-xs',
+              cell: ({ feature }) => feature,
+            },
+            {
+              name: says.model,
+              wraps: true,
+              cell: ({ model }) => (model === ANY ? says.everyModel : model),
+            },
+            {
+              name: says.region,
+              cell: ({ region }) => (region === ANY ? says.anywhere : region),
+            },
+            { name: says.source, cell: ({ source }) => says.sources[source] },
+            {
+              name: says.learnedAt,
+              cell: ({ source, learned_at }) =>
+                source === 'learned' ? formats.dateTime(learned_at) : state.none,
+            },
+            {
+              name: says.expiresAt,
+              cell: ({ expires_at }) => (expires_at ? formats.dateTime(expires_at) : state.never),
+            },
+          ]}
+          actions={{
+            name: says.forget(''),
+            cell: ({ id, feature }) => (
+              <Button
+                variant="quiet"
+                size="smallIcon"
+                aria-label={says.forget(feature)}
+                disabled={forget.isPending}
+                onClick={() => forget.mutate(id, { onSuccess: () => notify(says.forgot) })}
+              >
+                <X />
+              </Button>
+            ),
+          }}
+        />
       )}
     </ListCard>
   );

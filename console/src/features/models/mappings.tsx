@@ -7,10 +7,11 @@ import { Badge } from '@/components/ui/badge';
 import { Button } from '@/components/ui/button';
 import { Empty } from '@/components/ui/empty';
 import { Checkbox } from '@/components/ui/field';
+import { found } from '@/components/ui/found';
 import { ListCard } from '@/components/ui/list-card';
 import { Menu, MenuItem } from '@/components/ui/menu';
 import { SearchField } from '@/components/ui/search';
-import { ActionsCell, Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -30,7 +31,7 @@ export function Mappings() {
   const shown = query.data?.filter(
     (mapping) =>
       (showsInactive || mapping.is_active) &&
-      `${mapping.claude_model} ${mapping.bedrock_model}`.includes(filter.toLowerCase()),
+      found(`${mapping.claude_model} ${mapping.bedrock_model}`, filter),
   );
   const hasHidden = Boolean(query.data?.length);
   const close = () => ask(null);
@@ -66,66 +67,64 @@ export function Mappings() {
         )
       }
     >
-      {(mappings) => (
-        <Table
-          label={says.mappings}
-          head={
-            <>
-              <HeadCell>{says.claudeModel}</HeadCell>
-              <HeadCell>{says.bedrockModel}</HeadCell>
-              <HeadCell>{says.bedrockApi}</HeadCell>
-              <HeadCell>{says.description}</HeadCell>
-              <HeadCell>{says.updatedAt}</HeadCell>
-              <HeadCell>
-                <span className="sr-only">{says.actionsOf('')}</span>
-              </HeadCell>
-            </>
-          }
-        >
-          {mappings.map((mapping) => (
-            <MappingRow
-              key={mapping.id}
-              mapping={mapping}
-              onAsk={(about) => ask({ about, mapping })}
-            />
-          ))}
-        </Table>
-      )}
+      {(mappings) => <MappingTable mappings={mappings} onAsk={ask} />}
     </ListCard>
   );
 }
 
-interface MappingRowProps {
-  mapping: ModelMapping;
-  onAsk: (about: 'edit' | 'delete') => void;
+interface MappingTableProps {
+  mappings: ModelMapping[];
+  onAsk: (asked: Asked) => void;
 }
 
-function MappingRow({ mapping, onAsk }: MappingRowProps) {
+function MappingTable({ mappings, onAsk }: MappingTableProps) {
   const { models: says, actions } = useMessages();
   const formats = useFormats();
   return (
-    <tr>
-      <RowHead className="min-w-48 font-medium break-words">
-        {mapping.claude_model} {!mapping.is_active && <Badge>{says.inactive}</Badge>}
-      </RowHead>
-      <Cell className="min-w-56 font-mono text-xs break-all">{mapping.bedrock_model}</Cell>
-      <Cell className="whitespace-nowrap">
-        {mapping.bedrock_api ?? <span className="text-muted">{says.bedrockApiDefault}</span>}
-      </Cell>
-      <Cell className="min-w-40">{mapping.description}</Cell>
-      <Cell className="whitespace-nowrap">{formats.date(mapping.updated_at)}</Cell>
-      <ActionsCell>
-        <Menu label={says.actionsOf(mapping.claude_model)}>
-          <MenuItem onSelect={() => onAsk('edit')}>
-            <Pencil aria-hidden />
-            {actions.edit}
-          </MenuItem>
-          <MenuItem danger onSelect={() => onAsk('delete')}>
-            <Trash2 aria-hidden />
-            {actions.delete}…
-          </MenuItem>
-        </Menu>
-      </ActionsCell>
-    </tr>
+    <Table
+      label={says.mappings}
+      items={mappings}
+      keyOf={({ id }) => id}
+      columns={[
+        {
+          name: says.claudeModel,
+          wraps: true,
+          cell: ({ claude_model, is_active }) => (
+            <>
+              <span className="font-medium">{claude_model}</span>{' '}
+              {!is_active && <Badge>{says.inactive}</Badge>}
+            </>
+          ),
+        },
+        {
+          name: says.bedrockModel,
+          wraps: true,
+          className: 'font-mono text-xs',
+          cell: ({ bedrock_model }) => bedrock_model,
+        },
+        {
+          name: says.bedrockApi,
+          cell: ({ bedrock_api }) =>
+            bedrock_api ?? <span className="text-muted">{says.bedrockApiDefault}</span>,
+        },
+        { name: says.description, wraps: true, cell: ({ description }) => description },
+        { name: says.updatedAt, cell: ({ updated_at }) => formats.date(updated_at) },
+      ]}
+      actions={{
+        name: says.actionsOf(''),
+        cell: (mapping) => (
+          <Menu label={says.actionsOf(mapping.claude_model)}>
+            <MenuItem onSelect={() => onAsk({ about: 'edit', mapping })}>
+              <Pencil aria-hidden />
+              {actions.edit}
+            </MenuItem>
+            <MenuItem danger onSelect={() => onAsk({ about: 'delete', mapping })}>
+              <Trash2 aria-hidden />
+              {actions.delete}…
+            </MenuItem>
+          </Menu>
+        ),
+      }}
+    />
   );
 }

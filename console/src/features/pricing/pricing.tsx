@@ -8,12 +8,13 @@ import { Button } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
 import { Empty } from '@/components/ui/empty';
 import { Field, Select } from '@/components/ui/field';
+import { found } from '@/components/ui/found';
 import { useNotify } from '@/components/ui/notices';
 import { Page } from '@/components/ui/page';
 import { Problem, ProblemNote } from '@/components/ui/problem';
 import { SearchField } from '@/components/ui/search';
 import { Skeleton } from '@/components/ui/skeleton';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -73,24 +74,22 @@ function Unpriced({ models }: { models: UnpricedModel[] }) {
     <Card flush title={says.unpriced} text={says.unpricedText}>
       <Table
         label={says.unpriced}
-        head={
-          <>
-            <HeadCell>{says.model}</HeadCell>
-            <HeadCell>{says.provider}</HeadCell>
-            <HeadCell numeric>{says.requests}</HeadCell>
-            <HeadCell numeric>{says.lastUsed}</HeadCell>
-          </>
-        }
-      >
-        {models.map((model) => (
-          <tr key={`${model.provider} ${model.model_id}`}>
-            <RowHead className="font-medium">{model.model_id}</RowHead>
-            <Cell>{model.provider === 'plan' ? provider.plan : provider.bedrock}</Cell>
-            <Cell numeric>{formats.count(model.requests)}</Cell>
-            <Cell numeric>{formats.dateTime(model.last_used_at)}</Cell>
-          </tr>
-        ))}
-      </Table>
+        items={models}
+        keyOf={({ provider, model_id }) => `${provider} ${model_id}`}
+        columns={[
+          {
+            name: says.model,
+            wraps: true,
+            cell: ({ model_id }) => <span className="font-medium">{model_id}</span>,
+          },
+          {
+            name: says.provider,
+            cell: (it) => (it.provider === 'plan' ? provider.plan : provider.bedrock),
+          },
+          { name: says.requests, numeric: true, cell: (it) => formats.count(it.requests) },
+          { name: says.lastUsed, numeric: true, cell: (it) => formats.dateTime(it.last_used_at) },
+        ]}
+      />
     </Card>
   );
 }
@@ -103,7 +102,7 @@ function PriceList({ prices }: { prices: ModelPrice[] }) {
   const regions = [...new Set(prices.map((price) => price.region))].sort();
   const shown = prices.filter(
     (price) =>
-      price.model_id.includes(filter.toLowerCase()) &&
+      found(price.model_id, filter) &&
       (!provider || price.provider === provider) &&
       (!region || price.region === region),
   );
@@ -130,65 +129,9 @@ function PriceList({ prices }: { prices: ModelPrice[] }) {
       {shown.length === 0 ? (
         <Empty icon={SearchX} title={says.empty} text={says.emptyText} />
       ) : (
-        <Table
-          label={says.title}
-          head={
-            <>
-              <HeadCell>{says.model}</HeadCell>
-              <HeadCell>{says.provider}</HeadCell>
-              <HeadCell>{says.region}</HeadCell>
-              <HeadCell numeric>{says.input}</HeadCell>
-              <HeadCell numeric>{says.output}</HeadCell>
-              <HeadCell numeric>{says.cacheRead}</HeadCell>
-              <HeadCell numeric>{says.cacheWrite5m}</HeadCell>
-              <HeadCell numeric>{says.cacheWrite1h}</HeadCell>
-              <HeadCell>{says.since}</HeadCell>
-              <HeadCell>{says.source}</HeadCell>
-            </>
-          }
-        >
-          {shown.map((price) => (
-            <PriceRows
-              key={`${price.provider} ${price.region} ${price.model_id} ${price.effective_date}`}
-              price={price}
-            />
-          ))}
-        </Table>
+        <PriceTable prices={shown} />
       )}
     </div>
-  );
-}
-
-function PriceRows({ price }: { price: ModelPrice }) {
-  const { pricing: says, provider } = useMessages();
-  const formats = useFormats();
-  const { long_context } = price;
-  return (
-    <>
-      <tr>
-        <RowHead className="font-medium whitespace-nowrap">{price.model_id}</RowHead>
-        <Cell>{provider[price.provider]}</Cell>
-        <Cell className="whitespace-nowrap">{price.region}</Cell>
-        <Prices of={price} />
-        <Cell className="whitespace-nowrap tabular-nums">
-          {price.effective_date === EVER ? says.always : price.effective_date}
-        </Cell>
-        <Cell>
-          <Badge tone={price.source === 'operator' ? 'accent' : 'neutral'}>
-            {says.sources[price.source]}
-          </Badge>
-        </Cell>
-      </tr>
-      {long_context && (
-        <tr>
-          <RowHead colSpan={3} className="text-xs text-muted">
-            {says.longContext(formats.count(long_context.threshold_tokens))}
-          </RowHead>
-          <Prices of={long_context} />
-          <Cell colSpan={2} />
-        </tr>
-      )}
-    </>
   );
 }
 
@@ -201,15 +144,79 @@ type Priced = Pick<
   | 'cache_write_1h_price'
 >;
 
-function Prices({ of: priced }: { of: Priced }) {
-  const { price } = useFormats();
+/** A model's usual prices, or those beyond a threshold. */
+interface PriceRow {
+  price: ModelPrice;
+  priced: Priced;
+  threshold_tokens: number | null;
+}
+
+const rowsOf = (price: ModelPrice): PriceRow[] => [
+  { price, priced: price, threshold_tokens: null },
+  ...(price.long_context
+    ? [
+        {
+          price,
+          priced: price.long_context,
+          threshold_tokens: price.long_context.threshold_tokens,
+        },
+      ]
+    : []),
+];
+
+function PriceTable({ prices }: { prices: ModelPrice[] }) {
+  const { pricing: says, provider } = useMessages();
+  const formats = useFormats();
+  const priceColumn = (name: string, of: keyof Priced) => ({
+    name,
+    numeric: true,
+    cell: ({ priced }: PriceRow) => formats.price(priced[of]),
+  });
   return (
-    <>
-      <Cell numeric>{price(priced.input_price)}</Cell>
-      <Cell numeric>{price(priced.output_price)}</Cell>
-      <Cell numeric>{price(priced.cache_read_price)}</Cell>
-      <Cell numeric>{price(priced.cache_write_5m_price)}</Cell>
-      <Cell numeric>{price(priced.cache_write_1h_price)}</Cell>
-    </>
+    <Table
+      label={says.title}
+      items={prices.flatMap(rowsOf)}
+      keyOf={({ price, threshold_tokens }) =>
+        [price.provider, price.region, price.model_id, price.effective_date, threshold_tokens].join(
+          ' ',
+        )
+      }
+      columns={[
+        {
+          name: says.model,
+          wraps: true,
+          cell: ({ price, threshold_tokens }) => (
+            <>
+              <span className="font-medium">{price.model_id}</span>
+              {threshold_tokens !== null && (
+                <span className="block text-xs text-muted">
+                  {says.longContext(formats.count(threshold_tokens))}
+                </span>
+              )}
+            </>
+          ),
+        },
+        { name: says.provider, cell: ({ price }) => provider[price.provider] },
+        { name: says.region, cell: ({ price }) => price.region },
+        priceColumn(says.input, 'input_price'),
+        priceColumn(says.output, 'output_price'),
+        priceColumn(says.cacheRead, 'cache_read_price'),
+        priceColumn(says.cacheWrite5m, 'cache_write_5m_price'),
+        priceColumn(says.cacheWrite1h, 'cache_write_1h_price'),
+        {
+          name: says.since,
+          className: 'tabular-nums',
+          cell: ({ price }) => (price.effective_date === EVER ? says.always : price.effective_date),
+        },
+        {
+          name: says.source,
+          cell: ({ price }) => (
+            <Badge tone={price.source === 'operator' ? 'accent' : 'neutral'}>
+              {says.sources[price.source]}
+            </Badge>
+          ),
+        },
+      ]}
+    />
   );
 }

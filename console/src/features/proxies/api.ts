@@ -1,4 +1,4 @@
-import { queryOptions } from '@tanstack/react-query';
+import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query';
 
 import { answered, api } from '@/api/client';
 
@@ -7,8 +7,12 @@ export const proxiesQuery = queryOptions({
   queryFn: ({ signal }) => answered(api.GET('/admin/proxies', { signal })),
 });
 
-export const circuitsQuery = queryOptions({
+export const circuitsQuery = infiniteQueryOptions({
   queryKey: ['circuits'],
-  queryFn: ({ signal }) =>
-    answered(api.GET('/admin/circuits', { params: { query: { limit: 200 } }, signal })),
+  queryFn: ({ pageParam: cursor, signal }) =>
+    answered(
+      api.GET('/admin/circuits', { params: { query: { ...(cursor && { cursor }) } }, signal }),
+    ),
+  initialPageParam: '',
+  getNextPageParam: ({ next_cursor }) => next_cursor,
 });

@@ -5,7 +5,7 @@ import type { Proxy } from '@/api/schema';
 import { Badge } from '@/components/ui/badge';
 import { Empty } from '@/components/ui/empty';
 import { ListCard } from '@/components/ui/list-card';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
@@ -35,76 +35,81 @@ export function Fleet() {
       onRetry={() => void query.refetch()}
       empty={<Empty icon={Server} title={says.empty} text={says.emptyText} />}
     >
-      {(proxies) => (
-        <Table
-          label={says.title}
-          head={
-            <>
-              <HeadCell>{says.instance}</HeadCell>
-              <HeadCell>{says.state}</HeadCell>
-              <HeadCell>{says.version}</HeadCell>
-              <HeadCell numeric>{says.applied}</HeadCell>
-              <HeadCell>{says.lag}</HeadCell>
-              <HeadCell numeric>{says.pending}</HeadCell>
-              <HeadCell numeric>{says.streams}</HeadCell>
-              <HeadCell numeric>{says.circuits}</HeadCell>
-              <HeadCell>{says.reportedAt}</HeadCell>
-              <HeadCell>{says.startedAt}</HeadCell>
-            </>
-          }
-        >
-          {proxies.map((proxy) => (
-            <ProxyRow key={proxy.instance_id} proxy={proxy} />
-          ))}
-        </Table>
-      )}
+      {(proxies) => <Proxies proxies={proxies} />}
     </ListCard>
   );
 }
 
-function ProxyRow({ proxy }: { proxy: Proxy }) {
+function Proxies({ proxies }: { proxies: Proxy[] }) {
   const { proxies: says, state } = useMessages();
   const formats = useFormats();
   const now = useNow(1_000);
-  const { applied_revision, started_at, is_connected } = proxy;
   return (
-    <tr className={is_connected ? undefined : 'text-muted'}>
-      <RowHead className="min-w-36">
-        <span className="block font-medium">{proxy.address}</span>
-        <code className="font-mono text-xs text-muted">{proxy.instance_id.slice(-12)}</code>
-      </RowHead>
-      <Cell className="whitespace-nowrap">
-        <Badge tone={is_connected ? 'good' : 'neutral'}>
-          {is_connected ? says.connected : says.disconnected}
-        </Badge>
-        {proxy.rejected.length > 0 && (
-          <span className="mt-0.5 block text-xs text-warn">
-            {says.rejected(proxy.rejected.length)}
-          </span>
-        )}
-      </Cell>
-      <Cell>{proxy.version}</Cell>
-      <Cell numeric>
-        {typeof applied_revision === 'number' ? formats.count(applied_revision) : state.none}
-      </Cell>
-      <Cell className="whitespace-nowrap">
-        <Lag proxy={proxy} />
-      </Cell>
-      <Cell numeric>
-        {formats.count(proxy.usage_pending)}
-        {proxy.usage_dropped > 0 && (
-          <span className="block text-xs text-bad">
-            {says.dropped(formats.count(proxy.usage_dropped))}
-          </span>
-        )}
-      </Cell>
-      <Cell numeric>{formats.count(proxy.active_streams)}</Cell>
-      <Cell numeric>{formats.count(proxy.circuits)}</Cell>
-      <Cell className="whitespace-nowrap">{formats.ago(proxy.reported_at, now)}</Cell>
-      <Cell className="whitespace-nowrap">
-        {started_at ? formats.dateTime(started_at) : state.unknown}
-      </Cell>
-    </tr>
+    <Table
+      label={says.title}
+      items={proxies}
+      keyOf={({ instance_id }) => instance_id}
+      rowClassName={({ is_connected }) => (is_connected ? undefined : 'text-muted')}
+      columns={[
+        {
+          name: says.instance,
+          cell: ({ address, instance_id }) => (
+            <>
+              <span className="block font-medium">{address}</span>
+              <code className="font-mono text-xs text-muted">{instance_id.slice(-12)}</code>
+            </>
+          ),
+        },
+        { name: says.state, cell: (proxy) => <State proxy={proxy} /> },
+        { name: says.version, cell: ({ version }) => version },
+        {
+          name: says.applied,
+          numeric: true,
+          cell: ({ applied_revision }) =>
+            typeof applied_revision === 'number' ? formats.count(applied_revision) : state.none,
+        },
+        { name: says.lag, cell: (proxy) => <Lag proxy={proxy} /> },
+        { name: says.pending, numeric: true, cell: (proxy) => <Pending proxy={proxy} /> },
+        {
+          name: says.streams,
+          numeric: true,
+          cell: ({ active_streams }) => formats.count(active_streams),
+        },
+        { name: says.circuits, numeric: true, cell: ({ circuits }) => formats.count(circuits) },
+        { name: says.reportedAt, cell: ({ reported_at }) => formats.ago(reported_at, now) },
+        {
+          name: says.startedAt,
+          cell: ({ started_at }) => (started_at ? formats.dateTime(started_at) : state.unknown),
+        },
+      ]}
+    />
+  );
+}
+
+function State({ proxy: { is_connected, rejected } }: { proxy: Proxy }) {
+  const { proxies: says } = useMessages();
+  return (
+    <>
+      <Badge tone={is_connected ? 'good' : 'neutral'}>
+        {is_connected ? says.connected : says.disconnected}
+      </Badge>
+      {rejected.length > 0 && (
+        <span className="mt-0.5 block text-xs text-warn">{says.rejected(rejected.length)}</span>
+      )}
+    </>
+  );
+}
+
+function Pending({ proxy: { usage_pending, usage_dropped } }: { proxy: Proxy }) {
+  const { proxies: says } = useMessages();
+  const formats = useFormats();
+  return (
+    <>
+      {formats.count(usage_pending)}
+      {usage_dropped > 0 && (
+        <span className="block text-xs text-bad">{says.dropped(formats.count(usage_dropped))}</span>
+      )}
+    </>
   );
 }
 

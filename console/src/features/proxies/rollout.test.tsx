@@ -14,7 +14,10 @@ import { Rollout } from './rollout';
 // Before the client is made, which keeps the `fetch` that it finds.
 const control = vi.hoisted(() => {
   const answers: { proxies: unknown } = { proxies: null };
-  globalThis.fetch = () => Promise.resolve(Response.json(answers.proxies));
+  globalThis.fetch = () =>
+    answers.proxies
+      ? Promise.resolve(Response.json(answers.proxies))
+      : Promise.reject(new TypeError('Failed to fetch'));
   return answers;
 });
 
@@ -26,20 +29,35 @@ const fleet = (...revisions: number[]) =>
     ),
   }) as ProxyList;
 
-test('a change is followed until every proxy has it', async () => {
-  control.proxies = fleet(7, 8);
+function show() {
+  const client = new QueryClient({ defaultOptions: { queries: { retry: false } } });
   render(
     <MemoryRouter>
       <MessagesProvider spoken={{ language: 'en', messages: en }}>
-        <QueryClientProvider client={new QueryClient()}>
+        <QueryClientProvider client={client}>
           <Rollout />
         </QueryClientProvider>
       </MessagesProvider>
     </MemoryRouter>,
   );
+}
+
+test('a change is followed until every proxy has it', async () => {
+  control.proxies = fleet(7, 8);
+  show();
   expect(screen.queryByText(/In force/)).toBeNull();
   act(() => announce(8));
   expect(await screen.findByText('In force on 1 of 2 proxies…')).toBeDefined();
   control.proxies = fleet(8, 9);
+  expect(await screen.findByText('In force on 2 of 2 proxies.')).toBeDefined();
+});
+
+test('proxies are not blamed for a control that cannot be asked', async () => {
+  control.proxies = null;
+  show();
+  act(() => announce(9));
+  expect(await screen.findByText(en.rollout.unknown)).toBeDefined();
+  expect(screen.queryByText(en.rollout.slow)).toBeNull();
+  control.proxies = fleet(9, 9);
   expect(await screen.findByText('In force on 2 of 2 proxies.')).toBeDefined();
 });

@@ -37,7 +37,7 @@ function Progress({ change, onShown }: ProgressProps) {
   const { rollout } = useMessages();
   const [isSlow, setSlow] = useState(false);
   const [isDone, setDone] = useState(false);
-  const { data } = useQuery({
+  const { data, dataUpdatedAt, errorUpdatedAt } = useQuery({
     ...proxiesQuery,
     // What is known already may be from before the change.
     refetchOnMount: 'always',
@@ -56,22 +56,28 @@ function Progress({ change, onShown }: ProgressProps) {
     return () => clearTimeout(timer);
   }, [isDone, change, onShown]);
 
-  if (!data) return null;
-  const Icon = isDone ? CircleCheck : isSlow ? TriangleAlert : LoaderCircle;
-  const says = isDone
-    ? state.connected > 0
-      ? rollout.done(state.connected)
-      : rollout.noProxies
-    : rollout.waiting(state.inForce, state.connected);
+  // No news of the proxies is no fault of theirs.
+  const isUnasked =
+    errorUpdatedAt > dataUpdatedAt || (isSlow && dataUpdatedAt < change.since + SLOW_MS / 2);
+  const isUnknown = isUnasked && !isDone;
+  if (!data && !isUnknown) return null;
+  const Icon = isDone ? CircleCheck : isSlow || isUnknown ? TriangleAlert : LoaderCircle;
+  const says = isUnknown
+    ? rollout.unknown
+    : isDone
+      ? state.connected > 0
+        ? rollout.done(state.connected)
+        : rollout.noProxies
+      : rollout.waiting(state.inForce, state.connected);
   return (
     <div className="flex items-start gap-2 rounded-lg border border-line bg-surface px-3 py-2 shadow-lg">
       <Icon
         aria-hidden
-        className={`mt-0.5 size-4 shrink-0 ${isDone ? 'text-good' : isSlow ? 'text-warn' : 'animate-spin text-muted'}`}
+        className={`mt-0.5 size-4 shrink-0 ${isDone ? 'text-good' : isSlow || isUnknown ? 'text-warn' : 'animate-spin text-muted'}`}
       />
       <p>
         <span>{says}</span>
-        {isSlow && !isDone && (
+        {isSlow && !isDone && !isUnknown && (
           <>
             {' '}
             {rollout.slow}{' '}

@@ -26,7 +26,7 @@ export function Routing({ user, keys }: RoutingProps) {
   const why = useReason(user, keys);
   const choose = (chosen: string) => {
     const strategy = STRATEGIES.find((it) => it === chosen);
-    if (!strategy || strategy === user.routing_strategy) return;
+    if (!strategy || strategy === user.routing_strategy || route.isPending) return;
     route.mutate(strategy, { onSuccess: () => notify(says.changed(says.strategy[strategy])) });
   };
   return (
@@ -43,7 +43,9 @@ export function Routing({ user, keys }: RoutingProps) {
             <RadioGroup.Item
               key={strategy}
               value={strategy}
-              disabled={route.isPending || reason !== null}
+              disabled={reason !== null}
+              // Arrows only lead there: choosing takes effect at once, so it has a key of its own.
+              onFocus={(event) => event.preventDefault()}
               className="group rounded-lg border border-line p-3 text-left enabled:hover:border-line-strong disabled:cursor-not-allowed data-[state=checked]:border-accent data-[state=checked]:bg-accent-soft"
             >
               <span className="flex items-center gap-2 font-medium">

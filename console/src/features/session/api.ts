@@ -35,6 +35,8 @@ export function useSignIn() {
         api.POST('/admin/session', { headers: { authorization: basic(username, password) } }),
       ),
     onSuccess: (session) => client.setQueryData(sessionQuery.queryKey, session),
+    // A password is not kept longer than it takes to send it.
+    gcTime: 0,
   });
 }
 

@@ -5,13 +5,15 @@ import { ChartCard } from '@/components/chart/chart-card';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
+import type { Totals } from '@/api/schema';
 import type { Measured } from './measures';
 
-type Part = Measured & {
-  key: string;
-  label: string;
-  name?: ReactNode;
-};
+type Part = Measured &
+  Pick<Totals, 'unpriced_requests'> & {
+    key: string;
+    label: string;
+    name?: ReactNode;
+  };
 
 interface BreakdownProps {
   title: string;
@@ -39,12 +41,14 @@ export function Breakdown({ title, heading, name, parts, total }: BreakdownProps
           { name: chart.cost, format: formats.usd },
           { name: chart.tokens, format: count },
           { name: chart.requests, format: count },
+          { name: chart.unpriced, format: count },
         ],
         rows: parts.map((part) => [
           part.label,
           Number(part.estimated_cost_usd),
           part.total_tokens,
           part.requests,
+          part.unpriced_requests,
         ]),
       }}
     >

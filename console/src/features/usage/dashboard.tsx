@@ -1,4 +1,4 @@
-import { useQuery } from '@tanstack/react-query';
+import { usePrefetchInfiniteQuery, usePrefetchQuery, useQuery } from '@tanstack/react-query';
 import { ChartNoAxesColumn } from 'lucide-react';
 import { useSearchParams } from 'react-router';
 
@@ -10,7 +10,7 @@ import { Segmented } from '@/components/ui/segmented';
 import { Skeleton } from '@/components/ui/skeleton';
 import { useMessages } from '@/messages/messages';
 
-import { usageQuery } from './api';
+import { requestsQuery, topUsersQuery, usageQuery } from './api';
 import { Figures } from './figures';
 import type { Asked } from './filters';
 import { MEASURES } from './measures';
@@ -19,10 +19,20 @@ import { Outcomes } from './outcomes';
 import { OverTime } from './over-time';
 import { Requests } from './requests';
 import { TopUsers } from './top-users';
+import type { UsedKey } from './use-labels';
+
+interface DashboardProps {
+  asked: Asked;
+  /** Of the user who is looked at, if it is one. */
+  keys: UsedKey[];
+}
 
 /** A range in numbers, in charts, and request by request. */
-export function Dashboard({ asked }: { asked: Asked }) {
+export function Dashboard({ asked, keys }: DashboardProps) {
   const { dashboard } = useMessages();
+  // On their way together, not one after the other.
+  usePrefetchQuery(topUsersQuery(asked));
+  usePrefetchInfiniteQuery(requestsQuery(asked));
   const usage = useQuery(usageQuery(asked));
   const report = usage.data;
   if (!report) {
@@ -36,7 +46,7 @@ export function Dashboard({ asked }: { asked: Asked }) {
     <>
       <Figures report={report} />
       {report.totals.requests > 0 ? (
-        <Charts asked={asked} report={report} />
+        <Charts asked={asked} report={report} keys={keys} />
       ) : (
         <Card title={dashboard.empty}>
           <Empty icon={ChartNoAxesColumn} title={dashboard.empty} text={dashboard.emptyText} />
@@ -47,7 +57,7 @@ export function Dashboard({ asked }: { asked: Asked }) {
   );
 }
 
-function Charts({ asked, report }: { asked: Asked; report: UsageReport }) {
+function Charts({ asked, report, keys }: DashboardProps & { report: UsageReport }) {
   const { chart } = useMessages();
   const { isCumulative, chooseBy, chooseSums } = useStacking();
   return (
@@ -59,6 +69,7 @@ function Charts({ asked, report }: { asked: Asked; report: UsageReport }) {
           options={[
             { value: 'provider', label: chart.byProvider },
             { value: 'model', label: chart.byModel },
+            ...(asked.query.user_id ? [{ value: 'access_key', label: chart.byAccessKey }] : []),
           ]}
           onChange={chooseBy}
         />
@@ -74,7 +85,13 @@ function Charts({ asked, report }: { asked: Asked; report: UsageReport }) {
       </div>
       <div className="grid gap-4 xl:grid-cols-2 3xl:grid-cols-3">
         {MEASURES.map((measure) => (
-          <OverTime key={measure} measure={measure} report={report} isCumulative={isCumulative} />
+          <OverTime
+            key={measure}
+            measure={measure}
+            report={report}
+            keys={keys}
+            isCumulative={isCumulative}
+          />
         ))}
         <TopUsers asked={asked} total={report.totals} />
         <ModelMix report={report} />

@@ -1,7 +1,5 @@
-import { TriangleAlert } from 'lucide-react';
-import { Link } from 'react-router';
-
 import type { UsageReport } from '@/api/schema';
+import { Unpriced } from '@/components/unpriced';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -52,17 +50,7 @@ export function Figures({ report }: { report: UsageReport }) {
           note={says.savedNote}
         />
       </dl>
-      {totals.unpriced_requests > 0 && (
-        <div className="flex gap-2 rounded-lg bg-warn-soft px-3 py-2 text-warn">
-          <TriangleAlert aria-hidden className="mt-0.5 size-4 shrink-0" />
-          <p>
-            {says.unpriced(formats.count(totals.unpriced_requests))}{' '}
-            <Link to="/pricing" className="underline underline-offset-2">
-              {says.unpricedLink}
-            </Link>
-          </p>
-        </div>
-      )}
+      <Unpriced requests={totals.unpriced_requests} />
     </div>
   );
 }

@@ -67,3 +67,8 @@ test('a change leaves the rest of the address alone', () => {
   });
   expect(search.toString()).toBe('by=model&model=m');
 });
+
+test('by access key are the charts of a user only', () => {
+  expect(readFilters(new URLSearchParams('by=access_key&user_id=u1')).by).toBe('access_key');
+  expect(readFilters(new URLSearchParams('by=access_key')).by).toBe('provider');
+});

@@ -14,7 +14,7 @@ export type Range = (typeof RANGES)[number];
 const PROVIDERS = ['plan', 'bedrock', 'none'] as const;
 export type Provider = (typeof PROVIDERS)[number];
 
-const STACKS = ['provider', 'model'] as const satisfies StackBy[];
+const STACKS = ['provider', 'model', 'access_key'] as const satisfies StackBy[];
 export type Stack = (typeof STACKS)[number];
 
 export interface Filters {
@@ -26,7 +26,7 @@ export interface Filters {
   access_key_id: string | null;
   model: string | null;
   provider: Provider | null;
-  /** What charts are stacked by. */
+  /** What charts are stacked by; by access key those of a user only. */
   by: Stack;
 }
 
@@ -44,6 +44,7 @@ export function readFilters(search: URLSearchParams): Filters {
     return isDate(text) ? text : null;
   };
   const range = oneOf('range', RANGES) ?? 'week';
+  const by = oneOf('by', STACKS) ?? 'provider';
   return {
     range,
     from: range === 'custom' ? date('from') : null,
@@ -52,7 +53,7 @@ export function readFilters(search: URLSearchParams): Filters {
     access_key_id: search.get('user_id') && search.get('access_key_id'),
     model: search.get('model'),
     provider: oneOf('provider', PROVIDERS),
-    by: oneOf('by', STACKS) ?? 'provider',
+    by: by === 'access_key' && !search.get('user_id') ? 'provider' : by,
   };
 }
 

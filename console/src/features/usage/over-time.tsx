@@ -1,35 +1,29 @@
-import { lazy, Suspense } from 'react';
-
 import type { UsageReport } from '@/api/schema';
+import { AwaitedChart } from '@/components/chart/awaited-chart';
 import { ChartCard, type ChartTable } from '@/components/chart/chart-card';
 import { cumulative, OTHER, timeline, type Timeline } from '@/components/chart/timeline';
-import { Skeleton } from '@/components/ui/skeleton';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
 
 import { measures, type Measure } from './measures';
-import { useLabels } from './use-labels';
-
-// Recharts is as large as everything else together: on its way while the numbers are, and
-// nothing waits for it but the charts.
-const timeChart = import('@/components/chart/time-chart');
-timeChart.catch(() => {}); // who needs it says what went wrong
-const TimeChart = lazy(async () => ({ default: (await timeChart).TimeChart }));
+import { useLabels, type UsedKey } from './use-labels';
 
 interface OverTimeProps {
   measure: Measure;
   report: UsageReport;
+  /** Which may be among what it is stacked by. */
+  keys: UsedKey[];
   isCumulative: boolean;
   className?: string;
 }
 
 /** One measure over time, stacked as the report is. */
-export function OverTime({ measure, report, isCumulative, className }: OverTimeProps) {
+export function OverTime({ measure, report, keys, isCumulative, className }: OverTimeProps) {
   const { chart } = useMessages();
   const formats = useFormats();
   const now = useNow();
-  const labels = useLabels();
+  const labels = useLabels(keys);
   const { of, format, tick } = measures[measure];
   const bucket = report.bucket_type;
 
@@ -56,17 +50,15 @@ export function OverTime({ measure, report, isCumulative, className }: OverTimeP
       table={tableOf(shown, label, (start) => formats.bucket(bucket, start), format(formats))}
       className={className}
     >
-      <Suspense fallback={<Skeleton className="h-64" />}>
-        <TimeChart
-          title={chart[measure]}
-          timeline={shown}
-          bucket={bucket}
-          isCumulative={isCumulative}
-          label={label}
-          format={format(formats)}
-          tick={tick(formats)}
-        />
-      </Suspense>
+      <AwaitedChart
+        title={chart[measure]}
+        timeline={shown}
+        bucket={bucket}
+        isCumulative={isCumulative}
+        label={label}
+        format={format(formats)}
+        tick={tick(formats)}
+      />
     </ChartCard>
   );
 

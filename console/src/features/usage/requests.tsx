@@ -7,10 +7,10 @@ import { Badge } from '@/components/ui/badge';
 import { buttonLook } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
 import { Empty } from '@/components/ui/empty';
-import { Older } from '@/components/ui/older';
+import { More } from '@/components/ui/more';
 import { Problem } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
-import { Cell, HeadCell, RowHead, Table } from '@/components/ui/table';
+import { Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
@@ -20,7 +20,7 @@ import { useLabels } from './use-labels';
 
 /** Requests one by one, newest first. */
 export function Requests({ asked }: { asked: Asked }) {
-  const { requests: says } = useMessages();
+  const { requests: says, pages } = useMessages();
   const query = useInfiniteQuery(requestsQuery(asked));
   const items = query.data?.pages.flatMap((page) => page.items);
   return (
@@ -48,83 +48,89 @@ export function Requests({ asked }: { asked: Asked }) {
         <Empty icon={Inbox} title={says.empty} text={says.emptyText} />
       ) : (
         <>
-          <Table
-            label={says.title}
-            head={
-              <>
-                <HeadCell>{says.time}</HeadCell>
-                <HeadCell>{says.user}</HeadCell>
-                <HeadCell>{says.model}</HeadCell>
-                <HeadCell>{says.provider}</HeadCell>
-                <HeadCell>{says.outcome}</HeadCell>
-                <HeadCell numeric>{says.input}</HeadCell>
-                <HeadCell numeric>{says.output}</HeadCell>
-                <HeadCell numeric>{says.cache}</HeadCell>
-                <HeadCell numeric>{says.cost}</HeadCell>
-                <HeadCell numeric>{says.duration}</HeadCell>
-              </>
-            }
-          >
-            {items.map((request) => (
-              <RequestRow key={request.event_id} request={request} />
-            ))}
-          </Table>
-          <Older query={query} />
+          <RequestTable requests={items} />
+          <More query={query} label={pages.older} />
         </>
       )}
     </Card>
   );
 }
 
-function RequestRow({ request }: { request: RequestList['items'][number] }) {
+type OneRequest = RequestList['items'][number];
+
+function RequestTable({ requests }: { requests: OneRequest[] }) {
   const { requests: says, state } = useMessages();
   const formats = useFormats();
   const labels = useLabels();
-  const cache =
-    request.cache_read_tokens + request.cache_write_5m_tokens + request.cache_write_1h_tokens;
   return (
-    <tr>
-      <RowHead
-        className="tabular-nums max-md:min-w-32 md:whitespace-nowrap"
-        title={formats.exactTime(request.started_at)}
-      >
-        {formats.dateTime(request.started_at)}
-      </RowHead>
-      <Cell className="max-w-48 truncate">
-        {request.user_id && request.user_name ? (
-          <Link to={`/users/${request.user_id}`} className="hover:underline">
-            {request.user_name}
-          </Link>
-        ) : (
-          state.none
-        )}
-      </Cell>
-      <Cell className="whitespace-nowrap">
-        {labels.model(request.pricing_model_id || request.model)}
-      </Cell>
-      <Cell className="whitespace-nowrap">
-        {labels.provider(request.provider ?? 'none')}{' '}
-        {request.is_fallback && <Badge tone="accent">{says.fallback}</Badge>}
-      </Cell>
-      <Cell className="whitespace-nowrap">
-        {labels.outcome(request.outcome)}{' '}
-        {request.status >= 400 && <Badge tone="bad">{request.status}</Badge>}
-        {request.is_estimate && <Badge>{says.estimate}</Badge>}
-      </Cell>
-      <Cell numeric>{formats.count(request.input_tokens)}</Cell>
-      <Cell numeric>{formats.count(request.output_tokens)}</Cell>
-      <Cell numeric>{formats.count(cache)}</Cell>
-      <Cell numeric>
-        {request.priced ? (
-          formats.usd(request.estimated_cost_usd)
-        ) : (
-          <Badge tone="warn">{says.noPrice}</Badge>
-        )}
-      </Cell>
-      <Cell numeric>{formats.milliseconds(request.duration_ms)}</Cell>
-    </tr>
+    <Table
+      label={says.title}
+      items={requests}
+      keyOf={({ event_id }) => event_id}
+      columns={[
+        {
+          name: says.time,
+          className: 'tabular-nums',
+          cell: ({ started_at }) => (
+            <span title={formats.exactTime(started_at)}>{formats.dateTime(started_at)}</span>
+          ),
+        },
+        {
+          name: says.user,
+          wraps: true,
+          cell: ({ user_id, user_name }) =>
+            user_id && user_name ? (
+              <Link to={`/users/${user_id}`} className="hover:underline">
+                {user_name}
+              </Link>
+            ) : (
+              state.none
+            ),
+        },
+        {
+          name: says.model,
+          wraps: true,
+          cell: ({ pricing_model_id, model }) => labels.model(pricing_model_id || model),
+        },
+        {
+          name: says.provider,
+          cell: ({ provider, is_fallback }) => (
+            <>
+              {labels.provider(provider ?? 'none')}{' '}
+              {is_fallback && <Badge tone="accent">{says.fallback}</Badge>}
+            </>
+          ),
+        },
+        {
+          name: says.outcome,
+          cell: ({ outcome, status, is_estimate }) => (
+            <>
+              {labels.outcome(outcome)} {status >= 400 && <Badge tone="bad">{status}</Badge>}
+              {is_estimate && <Badge>{says.estimate}</Badge>}
+            </>
+          ),
+        },
+        { name: says.input, numeric: true, cell: (it) => formats.count(it.input_tokens) },
+        { name: says.output, numeric: true, cell: (it) => formats.count(it.output_tokens) },
+        { name: says.cache, numeric: true, cell: (it) => formats.count(cached(it)) },
+        {
+          name: says.cost,
+          numeric: true,
+          cell: ({ priced, estimated_cost_usd }) =>
+            priced ? formats.usd(estimated_cost_usd) : <Badge tone="warn">{says.noPrice}</Badge>,
+        },
+        {
+          name: says.duration,
+          numeric: true,
+          cell: ({ duration_ms }) => formats.milliseconds(duration_ms),
+        },
+      ]}
+    />
   );
 }
+
+const cached = (request: OneRequest) =>
+  request.cache_read_tokens + request.cache_write_5m_tokens + request.cache_write_1h_tokens;
 
 function exportUrl({ query }: Asked): string {
   return `/admin/usage/export?${new URLSearchParams(query)}`;

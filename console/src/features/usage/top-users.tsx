@@ -42,6 +42,7 @@ export function TopUsers({ asked, total }: TopUsersProps) {
         estimated_cost_usd: user.estimated_cost_usd,
         total_tokens: user.total_tokens,
         requests: user.total_requests,
+        unpriced_requests: user.unpriced_requests,
       }))}
       total={total}
     />

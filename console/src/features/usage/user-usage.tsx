@@ -17,13 +17,7 @@ import { RangeChoice } from './filter-bar';
 import { ModelMix } from './model-mix';
 import { OverTime } from './over-time';
 import { useFilters } from './use-filters';
-
-/** A key as far as its usage is told. */
-interface UsedKey {
-  id: string;
-  /** What it is called. */
-  label: string;
-}
+import { useLabels, type UsedKey } from './use-labels';
 
 /** What a user has used: over time, with which key, and of which model. */
 export function UserUsage({ user, keys }: { user: User; keys: UsedKey[] }) {
@@ -78,9 +72,10 @@ interface ChartsProps {
 
 function Charts({ report, keys }: ChartsProps) {
   const { userUsage: says, chart } = useMessages();
+  const labels = useLabels(keys);
   return (
     <div className="grid gap-4 xl:grid-cols-3">
-      <OverTime measure="cost" report={report} isCumulative={false} />
+      <OverTime measure="cost" report={report} keys={keys} isCumulative={false} />
       <Breakdown
         title={says.byKey}
         heading={chart.key}
@@ -88,7 +83,7 @@ function Charts({ report, keys }: ChartsProps) {
         parts={report.by_access_key.map((part) => ({
           ...part,
           key: part.access_key_id,
-          label: keys.find(({ id }) => id === part.access_key_id)?.label ?? says.otherKey,
+          label: labels.access_key(part.access_key_id),
         }))}
         total={report.totals}
       />

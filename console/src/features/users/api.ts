@@ -1,7 +1,7 @@
 import { keepPreviousData, queryOptions, useMutation } from '@tanstack/react-query';
 
 import { answered, api } from '@/api/client';
-import type { ChangeUser, operations } from '@/api/schema';
+import type { ChangeUser, CreateUser, operations } from '@/api/schema';
 
 export type UsersQuery = NonNullable<operations['list_users']['parameters']['query']>;
 
@@ -21,28 +21,9 @@ export const userQuery = (user_id: string) =>
     refetchInterval: 15_000,
   });
 
-export interface NewUser {
-  name: string;
-  description: string | null;
-  /** None: no limit. */
-  monthly_budget_usd: string | null;
-}
-
-/** With a budget, if there is to be one. */
 export function useCreateUser() {
   return useMutation({
-    mutationFn: async ({ name, description, monthly_budget_usd }: NewUser) => {
-      const user = await answered(api.POST('/admin/users', { body: { name, description } }));
-      if (monthly_budget_usd) {
-        await answered(
-          api.PUT('/admin/users/{user_id}/budget', {
-            params: { path: { user_id: user.id } },
-            body: { monthly_budget_usd },
-          }),
-        );
-      }
-      return user;
-    },
+    mutationFn: (body: CreateUser) => answered(api.POST('/admin/users', { body })),
   });
 }
 

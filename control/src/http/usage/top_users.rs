@@ -60,6 +60,8 @@ struct TopUser {
     /// Input and output; without the cache's.
     total_tokens: i64,
     total_requests: i64,
+    /// What they cost is in no sum.
+    unpriced_requests: i64,
     estimated_cost_usd: Usd,
 }
 
@@ -79,6 +81,8 @@ struct TopUserBucket {
     /// Input and output; without the cache's.
     total_tokens: i64,
     total_requests: i64,
+    /// What they cost is in no sum.
+    unpriced_requests: i64,
     estimated_cost_usd: Usd,
 }
 
@@ -144,6 +148,7 @@ impl From<UserSums> for TopUser {
             name: sums.name,
             total_tokens: sums.tokens,
             total_requests: sums.requests,
+            unpriced_requests: sums.unpriced_requests,
             estimated_cost_usd: sums.estimated_cost_usd,
         }
     }
@@ -165,6 +170,7 @@ impl From<UserBucket> for TopUserBucket {
             bucket_start: bucket.bucket_start,
             total_tokens: bucket.tokens,
             total_requests: bucket.requests,
+            unpriced_requests: bucket.unpriced_requests,
             estimated_cost_usd: bucket.estimated_cost_usd,
         }
     }

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, Days, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 use control::money::Usd;
 use proto::sync::{Outcome, Provider, Tokens, UsageEvent};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{
     TestApp,
@@ -21,11 +25,14 @@ const ZONE: Tz = Tz::Europe__Berlin;
 /// What the test knows of a request.
 #[derive(Debug, Clone)]
 struct Known {
+    event_id: Uuid,
     at: DateTime<Utc>,
     user: String,
     key: String,
     model: &'static str,
     provider: &'static str,
+    /// None: it has none.
+    rates: Option<Rates>,
     counts: Counts,
 }
 
@@ -65,17 +72,104 @@ const OUTCOMES: [(usize, Outcome); 5] = [
 /// The number of each; costs in micro-dollars.
 type Counts = [i64; 20];
 
-/// Of the five counters, for a million tokens, in micro-dollars, as the price list
-/// has it.
-fn costs(tokens: &[i64; 5], is_regional: bool) -> [i64; 5] {
-    let rates = match is_regional {
-        false => [3_000_000, 15_000_000, 300_000, 3_750_000, 6_000_000],
-        true => [3_300_000, 16_500_000, 330_000, 4_125_000, 6_600_000],
+/// Of the five counters, for a million tokens, in micro-dollars.
+type Rates = [i64; 5];
+
+/// Whose price it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Plan,
+    Global,
+    Regional,
+}
+
+/// As the built-in list has it.
+const SONNET: &str = "claude-sonnet-4-5";
+
+/// Its price differs everywhere, has changed, and is another one for long prompts.
+const CHANGING: &str = "claude-changing-9";
+
+/// It has no price.
+const UNHEARD_OF: &str = "somebody-s-model";
+
+/// A longer prompt is a long one.
+const LONG_PROMPT: i64 = 400_000;
+
+/// The day from which the changed price is in force, at midnight in UTC.
+fn change(now: DateTime<Utc>) -> NaiveDate {
+    now.date_naive() - Days::new(20)
+}
+
+fn of_sonnet(class: Class) -> Rates {
+    match class {
+        Class::Plan | Class::Global => [3_000_000, 15_000_000, 300_000, 3_750_000, 6_000_000],
+        Class::Regional => [3_300_000, 16_500_000, 330_000, 4_125_000, 6_600_000],
+    }
+}
+
+/// No two are the same.
+fn of_changing(class: Class, is_late: bool, is_long: bool) -> Rates {
+    let class = match class {
+        Class::Plan => 1,
+        Class::Global => 2,
+        Class::Regional => 3,
     };
+    let times = class * if is_late { 5 } else { 1 } * if is_long { 7 } else { 1 };
+    [1_234_567, 5_000_001, 123_457, 1_500_003, 2_469_135].map(|rate| rate * times)
+}
+
+/// What the operator sets for it.
+fn pricing(now: DateTime<Utc>) -> String {
+    let named = |rates: Rates| {
+        let names = [
+            "input_price_per_million",
+            "output_price_per_million",
+            "cache_read_price_per_million",
+            "cache_write_price_per_million",
+            "cache_write_1h_price_per_million",
+        ];
+        let prices = names.into_iter().zip(rates);
+        prices
+            .map(|(name, rate)| (name.to_owned(), json!(Usd::from_micros(rate))))
+            .collect::<serde_json::Map<_, _>>()
+    };
+    let prices = |class: Class| {
+        let price = |is_late: bool| {
+            let mut long = named(of_changing(class, is_late, true));
+            long.insert("threshold_tokens".to_owned(), json!(LONG_PROMPT));
+            let mut price = named(of_changing(class, is_late, false));
+            price.insert("long_context".to_owned(), long.into());
+            if is_late {
+                price.insert("effective_date".to_owned(), json!(change(now)));
+            }
+            price
+        };
+        json!({ CHANGING: [price(true), price(false)] })
+    };
+    let (global, regional) = (prices(Class::Global), prices(Class::Regional));
+    json!({
+        "plan": { "global": prices(Class::Plan) },
+        "bedrock": { "global": global, "regional": regional },
+    })
+    .to_string()
+}
+
+/// What a request is to cost; none without a price.
+fn rates(model: &str, class: Class, is_late: bool, tokens: &[i64; 5]) -> Option<Rates> {
+    let [input, _, cache @ ..] = tokens;
+    let is_long = input + cache.iter().sum::<i64>() > LONG_PROMPT;
+    match model {
+        SONNET => Some(of_sonnet(class)),
+        CHANGING => Some(of_changing(class, is_late, is_long)),
+        _ => None,
+    }
+}
+
+fn costs(tokens: &[i64; 5], rates: &Rates) -> [i64; 5] {
     std::array::from_fn(|counter| (tokens[counter] * rates[counter] + 500_000) / 1_000_000)
 }
 
-fn counted(event: &UsageEvent, is_priced: bool) -> Counts {
+fn counted(event: &UsageEvent, rates: impl Fn(Class, &[i64; 5]) -> Option<Rates>) -> Counts {
     let tokens = event.tokens.unwrap();
     let tokens = [
         tokens.input_tokens,
@@ -85,9 +179,14 @@ fn counted(event: &UsageEvent, is_priced: bool) -> Counts {
         tokens.cache_write_1h_tokens,
     ]
     .map(u64::cast_signed);
-    let costs = match is_priced {
-        true => costs(&tokens, event.bedrock_model.starts_with("eu.")),
-        false => [0; 5],
+    let costs_as = |class: Class| rates(class, &tokens).map_or([0; 5], |it| costs(&tokens, &it));
+    let class = class(event);
+    let costs = costs_as(class);
+    let is_priced = rates(class, &tokens).is_some();
+    // What the plan answers would have cost as much as on Bedrock's global profile.
+    let on_bedrock = match class {
+        Class::Plan => costs_as(Class::Global),
+        Class::Global | Class::Regional => costs,
     };
     let mut counts = Counts::default();
     counts[0] = 1;
@@ -101,9 +200,16 @@ fn counted(event: &UsageEvent, is_priced: bool) -> Counts {
     counts[14] = costs.iter().sum();
     counts[15..18].copy_from_slice(&costs[..3]);
     counts[18] = costs[3] + costs[4];
-    // On the plan it is the price of Bedrock's global profile, which is the same.
-    counts[19] = counts[14];
+    counts[19] = on_bedrock.iter().sum();
     counts
+}
+
+fn class(event: &UsageEvent) -> Class {
+    match event.bedrock_model.split_once('.') {
+        None => Class::Plan,
+        Some(("global", _)) => Class::Global,
+        Some(_) => Class::Regional,
+    }
 }
 
 fn random(
@@ -118,20 +224,22 @@ fn random(
     let at = now - TimeDelta::milliseconds(seconds * 1_000 + random.random_range(0..1_000));
     let (user, key) = keys[random.random_range(0..keys.len())].clone();
     let (upstream_model, model) = [
-        ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
-        ("somebody-s-model", "somebody-s-model"),
-    ][usize::from(random.random_bool(0.2))];
-    let (provider, bedrock_model) = [
-        (Provider::Plan, ""),
-        (
-            Provider::Bedrock,
-            "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
-        ),
-        (
-            Provider::Bedrock,
-            "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
-        ),
+        ("claude-sonnet-4-5-20250929", SONNET),
+        ("claude-changing-9-20260101", CHANGING),
+        (UNHEARD_OF, UNHEARD_OF),
     ][random.random_range(0..3)];
+    let (provider, bedrock_model) = [
+        (Provider::Plan, String::new()),
+        (
+            Provider::Bedrock,
+            format!("global.anthropic.{upstream_model}-v1:0"),
+        ),
+        (
+            Provider::Bedrock,
+            format!("eu.anthropic.{upstream_model}-v1:0"),
+        ),
+    ][random.random_range(0..3)]
+    .clone();
     let outcome = [
         Outcome::Complete,
         Outcome::ClientCancelled,
@@ -157,20 +265,26 @@ fn random(
         provider: provider.into(),
         is_fallback,
         is_estimate,
-        bedrock_model: bedrock_model.to_owned(),
+        bedrock_model,
         bedrock_region: "eu-central-1".to_owned(),
         upstream_model: upstream_model.to_owned(),
         outcome: outcome.into(),
         tokens: Some(tokens),
         ..event()
     };
+    let is_late = at.date_naive() >= change(now);
+    let priced = |class: Class, tokens: &[i64; 5]| rates(model, class, is_late, tokens);
+    let counts = counted(&event, priced);
+    let tokens = std::array::from_fn(|counter| counts[9 + counter]);
     let known = Known {
+        event_id: Uuid::from_slice(&event.event_id).unwrap(),
+        rates: priced(class(&event), &tokens),
         at,
         user,
         key,
         model,
         provider: provider.label(),
-        counts: counted(&event, model == "claude-sonnet-4-5"),
+        counts,
     };
     (event, known)
 }
@@ -219,14 +333,52 @@ fn expected_outcomes(counts: &Counts) -> BTreeMap<String, i64> {
         .collect()
 }
 
-/// The sums of all that is kept under a bucket type.
-async fn kept(sql: &tokio_postgres::Client, table: &str, bucket_type: &str) -> Counts {
+/// Every request as the API exports it, with the price of its input.
+async fn exported(app: &TestApp, now: DateTime<Utc>) -> BTreeMap<Uuid, (Counts, Option<i64>)> {
+    let from = (now - TimeDelta::days(80)).to_rfc3339_opts(SecondsFormat::Secs, true);
+    let path = format!("/admin/usage/export?format=ndjson&from={from}");
+    let answer = app.request(Method::GET, &path).send().await.unwrap();
+    let text = answer.text().await.unwrap();
+    let rows = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    rows.map(|row| {
+        let usd = |name: &str| {
+            row[name]
+                .as_str()
+                .map(|it| it.parse::<Usd>().unwrap().micros())
+        };
+        let mut counts = COUNTED.map(|name| match name.ends_with("_usd") {
+            true => usd(name).unwrap(),
+            false => row[name].as_i64().unwrap_or_default(),
+        });
+        counts[0] = 1;
+        counts[1] = row["is_fallback"].as_bool().unwrap().into();
+        for (column, outcome) in OUTCOMES {
+            counts[column] = (row["outcome"] == outcome.label()).into();
+        }
+        counts[7] = row["is_estimate"].as_bool().unwrap().into();
+        counts[8] = (!row["priced"].as_bool().unwrap()).into();
+        let event_id = row["event_id"].as_str().unwrap().parse().unwrap();
+        (event_id, (counts, usd("pricing_input_price")))
+    })
+    .collect()
+}
+
+/// The sums of all that is kept under a bucket type since then.
+async fn kept(
+    sql: &tokio_postgres::Client,
+    table: &str,
+    bucket_type: &str,
+    since: DateTime<Utc>,
+) -> Counts {
     let sums = COUNTED.map(|name| match name.ends_with("_usd") {
         true => format!("(sum({name}) * 1000000)::bigint"),
         false => format!("sum({name})::bigint"),
     });
+    let since = since.to_rfc3339();
     let statement = format!(
-        "select {} from {table} where bucket_type = '{bucket_type}'",
+        "select {} from {table} where bucket_type = '{bucket_type}' and bucket_start >= '{since}'",
         sums.join(", ")
     );
     let row = sql.query_one(&statement, &[]).await.unwrap();
@@ -293,7 +445,13 @@ fn series(report: &Value) -> Series {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_sums_answers_and_a_recount_are_the_same_to_the_micro_dollar() {
-    let app = TestApp::start_with(|settings| settings.money.calendar.timezone = ZONE).await;
+    // Rows keep microseconds.
+    let now = DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap();
+    let app = TestApp::start_with(|settings| {
+        settings.money.calendar.timezone = ZONE;
+        settings.money.model_pricing = Some(pricing(now));
+    })
+    .await;
     let mut keys = Vec::new();
     for name in ["Ada", "Grace", "Edsger"] {
         let user = app.user(name).await;
@@ -306,8 +464,6 @@ async fn rows_sums_answers_and_a_recount_are_the_same_to_the_micro_dollar() {
         }
     }
     let mut draw = StdRng::seed_from_u64(5);
-    // Rows keep microseconds.
-    let now = DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap();
     let drawn: Vec<_> = (0..EVENTS).map(|_| random(&mut draw, &keys, now)).collect();
     let mut push = Push::open(app.running.grpc_addr).await;
     let mut events: Vec<UsageEvent> = drawn.iter().map(|(event, _)| event.clone()).collect();
@@ -321,15 +477,27 @@ async fn rows_sums_answers_and_a_recount_are_the_same_to_the_micro_dollar() {
     let mut all = Counts::default();
     known.iter().for_each(|known| add(&mut all, &known.counts));
 
+    let rows = exported(&app, now).await;
+    assert_eq!(rows.len(), EVENTS);
+    for it in &known {
+        let input_price = it.rates.map(|[input, ..]| input);
+        assert_eq!(rows[&it.event_id], (it.counts, input_price), "{it:?}");
+    }
     let sql = app.sql().await;
-    let rows = sql.query_one("select count(*) from token_usage", &[]).await;
-    assert_eq!(rows.unwrap().get::<_, i64>(0), all[0]);
     for table in ["usage_aggregates", "usage_totals"] {
         for bucket_type in ["hour", "day"] {
-            let kept = kept(&sql, table, bucket_type).await;
+            let kept = kept(&sql, table, bucket_type, DateTime::UNIX_EPOCH).await;
             assert_eq!(kept, all, "{bucket_type} in {table}");
         }
     }
+    // Minutes are kept for 14 days.
+    let since = bucket_start("minute", now - TimeDelta::days(13));
+    let mut recent = Counts::default();
+    for known in known.iter().filter(|it| it.at >= since) {
+        add(&mut recent, &known.counts);
+    }
+    let kept = kept(&sql, "usage_totals", "minute", since).await;
+    assert_eq!(kept, recent);
 
     for round in 0..60 {
         let bucket_type = ["minute", "hour", "day", "week", "month"][round % 5];

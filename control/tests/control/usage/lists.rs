@@ -134,7 +134,10 @@ async fn users_are_ordered_by_tokens_or_by_cost() {
     let mut push = Push::open(app.running.grpc_addr).await;
     push.deliver(vec![
         of(&talker, 1_000, 0, 1),
-        of(&talker, 500, 0, 5),
+        UsageEvent {
+            upstream_model: "made-up".to_owned(),
+            ..of(&talker, 500, 0, 5)
+        },
         of(&writer, 10, 1_000_000, 1),
         of(&deleted, 9_000, 0, 1),
     ])
@@ -143,9 +146,9 @@ async fn users_are_ordered_by_tokens_or_by_cost() {
     app.delete(&format!("/admin/users/{deleted}")).await;
 
     let ada = json!({"user_id": talker, "name": "Ada", "total_tokens": 1_500,
-        "total_requests": 2, "estimated_cost_usd": "0.022500"});
+        "total_requests": 2, "unpriced_requests": 1, "estimated_cost_usd": "0.015000"});
     let grace = json!({"user_id": writer, "name": "Grace", "total_tokens": 10,
-        "total_requests": 1, "estimated_cost_usd": "6.000150"});
+        "total_requests": 1, "unpriced_requests": 0, "estimated_cost_usd": "6.000150"});
     let top = app.get("/admin/usage/top-users").await.body;
     assert_eq!(top, json!([ada, grace]));
     let top = app
@@ -156,9 +159,9 @@ async fn users_are_ordered_by_tokens_or_by_cost() {
     let series = app.get("/admin/usage/top-users/series").await.body;
     assert_eq!(series[0]["name"], "Ada");
     let buckets = series[0]["buckets"].as_array().unwrap();
-    let tokens: Vec<_> = buckets
+    let counts: Vec<_> = buckets
         .iter()
-        .map(|it| it["total_tokens"].as_i64().unwrap())
+        .map(|it| ["total_tokens", "unpriced_requests"].map(|name| it[name].as_i64().unwrap()))
         .collect();
-    assert_eq!(tokens, [500, 1_000]);
+    assert_eq!(counts, [[500, 1], [1_000, 0]]);
 }

@@ -6,6 +6,7 @@ use control::{
     store::{Store, aggregates},
 };
 use proto::sync::UsageEvent;
+use serde_json::json;
 
 use crate::support::{
     TestApp, eventually,
@@ -42,7 +43,9 @@ async fn sums(app: &TestApp, bucket_types: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_command_makes_is_what_was_kept() {
-    let app = TestApp::start().await;
+    // Which the command is not told.
+    let zone = chrono_tz::Tz::America__New_York;
+    let app = TestApp::start_with(|it| it.money.calendar.timezone = zone).await;
     used(&app, 20).await;
     let kept = sums(&app, "minute,hour,day").await;
     assert!(kept.len() > 100, "{}", kept.len());
@@ -58,6 +61,7 @@ async fn what_the_command_makes_is_what_was_kept() {
     let rebuilt = tokio::task::spawn_blocking(move || {
         std::process::Command::new(env!("CARGO_BIN_EXE_claude-code-control"))
             .args(["usage", "rebuild"])
+            .env_remove("PROXY_TIMEZONE")
             .env("PROXY_DATABASE_URL", url)
             .output()
     });
@@ -124,12 +128,25 @@ async fn another_time_zone_makes_them_anew_at_the_start() {
     used(&app, 20).await;
     let minutes = sums(&app, "minute").await;
     let days = sums(&app, "day").await;
+    let user = app.user("Ada").await;
+    let path = format!("/admin/users/{user}/budget");
+    let budget = json!({"monthly_budget_usd": "5.00"});
+    app.put(&path, budget).await;
     let mut settings = settings(app.database.url());
     settings.money.calendar.timezone = chrono_tz::Tz::Asia__Seoul;
     let running = App::start(settings).await.unwrap();
     eventually(running.ready()).await;
     assert_eq!(sums(&app, "minute").await, minutes);
     assert_ne!(sums(&app, "day").await, days);
+    // Budgets are of the month that is summed up, at once and for every replica.
+    let months = "select
+        to_char(period_start at time zone 'UTC', 'HH24:MI'),
+        to_char(period_end at time zone 'UTC', 'HH24:MI') from budgets";
+    let row = app.sql().await.query_one(months, &[]).await.unwrap();
+    assert_eq!([row.get::<_, &str>(0), row.get(1)], ["15:00"; 2]);
+    let standing = app.get(&path).await.body;
+    let start = standing["period_start"].as_str().unwrap();
+    assert!(start.contains("T15:00:00"), "{start}");
     let report = app
         .get("/admin/usage?period=month&bucket_type=day")
         .await

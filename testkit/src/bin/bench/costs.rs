@@ -8,6 +8,7 @@ use crate::system::System;
 mod budgets;
 mod database;
 mod delay;
+mod export;
 mod ingest;
 mod reports;
 

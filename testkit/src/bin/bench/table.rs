@@ -391,6 +391,14 @@ impl Table {
             delays.len(),
             refused.len(),
         ));
+        let export = &costs.reports.export;
+        self.line(&format!(
+            "{} requests exported: {:.0} MB in {:.0} s, control's memory grows by {:.1} MB",
+            export.rows,
+            mega(export.bytes),
+            export.seconds,
+            mega(export.growth_bytes),
+        ));
         let overshoot = &costs.budgets.overshoot;
         self.line(&format!(
             "{} requests at once on {:.2} USD: {} answered, {:.6} USD spent, {:.6} too much",
@@ -419,10 +427,15 @@ impl Table {
             } else {
                 "proxies"
             };
-            let fsync = if ingest.is_synced { "on" } else { "off" };
+            let fsync = if ingest.kind.is_synced { "on" } else { "off" };
+            let budgets = if ingest.kind.has_budgets {
+                ", budgets"
+            } else {
+                ""
+            };
             let rate = ingest.events_per_second();
             self.row(
-                &format!("{} {proxies}, fsync {fsync}", ingest.writers),
+                &format!("{} {proxies}, fsync {fsync}{budgets}", ingest.writers),
                 [
                     number(Some(rate), 0, ""),
                     at_least(rate, EVENTS_PER_SECOND),

@@ -48,12 +48,20 @@ const SEED: u32 = 1;
 /// Sessions that a key has under way.
 const SESSIONS: u32 = 3;
 
-/// One number of writers, with one kind of Postgres.
+/// What is written into.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Kind {
+    /// Whether Postgres waits for the disk.
+    pub(crate) is_synced: bool,
+    /// Whether every user has a budget, against which each batch is held.
+    pub(crate) has_budgets: bool,
+}
+
+/// One number of writers, with one kind of database.
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
     pub(crate) writers: usize,
-    /// Whether Postgres waits for the disk.
-    pub(crate) is_synced: bool,
+    pub(crate) kind: Kind,
     pub(crate) events: usize,
     pub(crate) seconds: f64,
     pub(crate) postgres_cpu_us: u64,
@@ -67,27 +75,46 @@ pub(crate) struct Results {
 
 pub(crate) async fn measure(system: &System, events: usize) -> Result<Vec<Results>> {
     let mut all = Vec::new();
+    let mut kind = Kind {
+        is_synced: false,
+        has_budgets: false,
+    };
     let control = system.another_control("ingest", &[]).await?;
-    all.extend(measure_in(system, &control, events, false).await?);
+    all.extend(measure_in(system, &control, events, kind).await?);
     let synced = Server::start(Storage::SyncedScratch).await?;
-    let control = system.control_in(&synced, "ingest_synced", &[]).await?;
-    all.extend(measure_in(system, &control, events, true).await?);
+    kind.is_synced = true;
+    for (name, has_budgets) in [("ingest_synced", false), ("ingest_budgets", true)] {
+        kind.has_budgets = has_budgets;
+        let control = system.control_in(&synced, name, &[]).await?;
+        all.extend(measure_in(system, &control, events, kind).await?);
+    }
     Ok(all)
+}
+
+/// One for every user, which is not used up.
+async fn give_budgets(database: &Client) -> Result<()> {
+    let statement = "insert into budgets (user_id, monthly_budget_usd, period_start, period_end)
+        select id, 900000, month.start, month.stop from users, month_of(now(), 'UTC') as month";
+    database.execute(statement, &[]).await?;
+    Ok(())
 }
 
 async fn measure_in(
     system: &System,
     control: &Control,
     events: usize,
-    is_synced: bool,
+    kind: Kind,
 ) -> Result<Vec<Results>> {
     let people = History::of(0, SEED, Utc::now());
     people.write(&control.database_url, |_| {}).await?;
     let database = Database::open(&control.database_url).await?;
+    if kind.has_budgets {
+        give_budgets(&database.client).await?;
+    }
     let keys = keys(&database.client).await?;
     let mut all = Vec::new();
     for writers in WRITERS {
-        eprintln!("Storing {events} events of {writers} proxies, fsync {is_synced} …");
+        eprintln!("Storing {events} events of {writers} proxies, {kind:?} …");
         let mut proxies = Vec::new();
         for seed in 0..writers {
             let company = Company {
@@ -109,7 +136,7 @@ async fn measure_in(
         let expected = i64::try_from(written)?;
         all.push(Results {
             writers,
-            is_synced,
+            kind,
             events: written,
             seconds,
             postgres_cpu_us: after.postgres_since(&before),

@@ -7,7 +7,7 @@ use testkit::history::History;
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::database::Database;
+use super::{database::Database, export};
 use crate::{
     spread::sorted,
     system::{Control, System},
@@ -24,6 +24,7 @@ pub(crate) struct Results {
     pub(crate) sums: Vec<Waited>,
     /// What lists over the same month take.
     pub(crate) lists: Vec<Waited>,
+    pub(crate) export: export::Results,
 }
 
 /// How long it took each time, sorted.
@@ -74,6 +75,7 @@ pub(super) async fn measure(system: &System, rows: u64, times: usize) -> Result<
     let provider = |number| of(&PROVIDERS.map(str::to_owned), "provider", number);
     let everybody = |_| String::new();
     let usage = "usage?bucket_type=day";
+    let by_hour = "usage?bucket_type=hour";
     Ok(Results {
         rows,
         write_seconds,
@@ -83,7 +85,33 @@ pub(super) async fn measure(system: &System, rows: u64, times: usize) -> Result<
             ask("an access key", usage, &key).await?,
             ask("a model", usage, &model).await?,
             ask("a provider", usage, &provider).await?,
-            ask("everybody, by hour", "usage?bucket_type=hour", &everybody).await?,
+            ask("everybody, by hour", by_hour, &everybody).await?,
+            ask("a user, by hour", by_hour, &user).await?,
+            ask("an access key, by hour", by_hour, &key).await?,
+            ask(
+                "everybody, by provider",
+                &format!("{usage}&stack_by=provider"),
+                &everybody,
+            )
+            .await?,
+            ask(
+                "everybody, by model",
+                &format!("{usage}&stack_by=model"),
+                &everybody,
+            )
+            .await?,
+            ask(
+                "a user, by access key",
+                &format!("{usage}&stack_by=access_key"),
+                &user,
+            )
+            .await?,
+            ask(
+                "everybody, by access key",
+                &format!("{usage}&stack_by=access_key"),
+                &everybody,
+            )
+            .await?,
         ],
         lists: vec![
             ask("top users", "usage/top-users?limit=10", &everybody).await?,
@@ -93,6 +121,7 @@ pub(super) async fn measure(system: &System, rows: u64, times: usize) -> Result<
             ask("requests of a user", "usage/requests?limit=50", &user).await?,
             ask("requests of a model", "usage/requests?limit=50", &model).await?,
         ],
+        export: export::measure(&control).await?,
     })
 }
 

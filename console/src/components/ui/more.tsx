@@ -1,14 +1,17 @@
 import type { UseInfiniteQueryResult } from '@tanstack/react-query';
 
-import { useMessages } from '@/messages/messages';
-
 import { Button } from './button';
 
 type Pages = Pick<UseInfiniteQueryResult, 'hasNextPage' | 'isFetchingNextPage' | 'fetchNextPage'>;
 
-/** Below a list that begins with the newest: the next page, as long as there is one. */
-export function Older({ query }: { query: Pages }) {
-  const { pages } = useMessages();
+interface MoreProps {
+  query: Pages;
+  /** What comes next: older entries, for instance. */
+  label: string;
+}
+
+/** Below a long list: the next page, as long as there is one. */
+export function More({ query, label }: MoreProps) {
   if (!query.hasNextPage) return null;
   return (
     <div className="px-5 py-3 text-center">
@@ -17,7 +20,7 @@ export function Older({ query }: { query: Pages }) {
         disabled={query.isFetchingNextPage}
         onClick={() => void query.fetchNextPage()}
       >
-        {pages.older}
+        {label}
       </Button>
     </div>
   );
