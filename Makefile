@@ -72,6 +72,11 @@ ship: ## Images, compose.yaml, chart, dashboards and alerts, without our program
 	@testkit/ship/install
 	$(pytest) -m "not programs"
 
+# Apart from the checks: it compiles everything once more, and needs root on Debian.
+.PHONY: stages
+stages: ## The stages of the Dockerfile, built without an engine
+	testkit/ship/build-stages
+
 # Needs no AWS account.
 .PHONY: infra
 infra: infra/node_modules ## The CDK stacks: types, lints, tests, both environments synthesised

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ::telemetry::recorder::Recording;
+use ::telemetry::{recorder::Recording, trace::Spans};
 use actix_web::dev::ServerHandle;
 use anyhow::Context;
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -72,6 +72,8 @@ impl App {
         )
         .await?;
 
+        let recording = telemetry::recording(&settings.exports)?;
+        let spans = Spans::new(recording.otlp.as_ref());
         let grpc = grpc::server(
             &settings.sync,
             &pace,
@@ -82,6 +84,7 @@ impl App {
                 amounts: amounts.clone(),
                 tasks: tasks.clone(),
                 pace,
+                spans: spans.clone(),
             },
             grpc::usage::Service {
                 ledger: Ledger {
@@ -92,6 +95,7 @@ impl App {
                 },
                 tasks: tasks.clone(),
                 pace,
+                spans: spans.clone(),
             },
         )?;
         let state = Arc::new(http::State {
@@ -108,8 +112,8 @@ impl App {
             timezone,
             public_url: settings.admin.public_url.clone(),
             load_balancers: settings.admin.admin_load_balancers,
+            spans,
         });
-        let recording = telemetry::recording(&settings.exports)?;
         let (ops_server, ops_handle) = ops::serve(
             readiness.clone(),
             store.clone(),

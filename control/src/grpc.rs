@@ -8,13 +8,14 @@ pub mod usage;
 
 use std::{future::Future, time::Duration};
 
+use ::telemetry::trace::Span;
 use anyhow::Context;
 use proto::sync::{
     config_service_server::ConfigServiceServer, usage_service_server::UsageServiceServer,
 };
 use tokio::net::TcpListener;
 use tonic::{
-    Status,
+    Code, Status,
     transport::{
         Certificate, Identity, Server, ServerTlsConfig,
         server::{Router, TcpIncoming},
@@ -95,6 +96,13 @@ fn tls(settings: &Sync) -> Option<ServerTlsConfig> {
 /// that came together do not go together.
 fn jittered(age: Duration) -> Duration {
     age.mul_f64(rand::random_range(0.9..1.1))
+}
+
+/// Which proxy calls, in spans.
+const INSTANCE_ID: &str = "claude_code_proxy.instance_id";
+
+fn ended(span: &mut Span, code: Code) {
+    span.ended(code.into(), || format!("{code:?}"));
 }
 
 /// Whatever is wrong with us, the proxy keeps what it has and tries again; the

@@ -33,6 +33,7 @@ mod users;
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
+use ::telemetry::trace::Spans;
 use actix_web::{
     App, HttpServer,
     dev::{Server, ServerHandle},
@@ -82,6 +83,7 @@ pub struct State {
     pub public_url: String,
     /// How many of them stand before the admin API.
     pub load_balancers: usize,
+    pub spans: Spans,
 }
 
 /// Starts serving; the handle stops it.

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ::telemetry::{otlp::Otlp, recorder::Recording};
+use ::telemetry::{otlp::Otlp, recorder::Recording, trace::Spans};
 use anyhow::Context;
 use aws::{Aws, kms::Kms};
 use proto::{access_key::Hasher, line, sealed::LocalKey};
@@ -108,6 +108,7 @@ impl App {
         let signatures = Arc::new(Signatures::default());
         let bedrock = Bedrock::new(
             &settings.bedrock,
+            settings.caps,
             opener,
             aws,
             signatures.clone(),
@@ -159,6 +160,7 @@ impl App {
             max_staleness: settings.sync.max_staleness,
             draining,
         };
+        let spans = Spans::new(otlp.as_ref());
         let sync = Tasks::new();
         let sync_thread = start_sync(
             &settings.sync,
@@ -168,6 +170,7 @@ impl App {
                 lessons,
                 circuits,
                 budgets,
+                spans,
             },
             ops,
             ops_listener,

@@ -38,7 +38,12 @@ const REFUSAL_BYTES: usize = 1 << 20;
 ///
 /// It could not be reached, gave no answer that is HTTP, or does not accept the
 /// company's key.
-pub async fn plan(headers: HeaderMap, inquiry: &Inquiry, record: &Record) -> Result<Answer, Error> {
+pub async fn plan(
+    headers: HeaderMap,
+    inquiry: &Inquiry,
+    record: &mut Record,
+) -> Result<Answer, Error> {
+    record.asks_at(inquiry.proxy.plan.origin());
     let session = Session::new(record.session_id(), Provider::Plan);
     let signatures = &inquiry.proxy.signatures;
     let mut bytes = inquiry.body.bytes.clone();
@@ -155,6 +160,7 @@ pub async fn bedrock(inquiry: &Inquiry, record: &mut Record) -> Result<Answer, E
         _ => error,
     })?;
     record.calls(prepared.model(), prepared.region());
+    record.asks_at(prepared.origin());
     if inquiry.endpoint == Endpoint::Messages {
         let held = hold(inquiry, &index, &prepared).map_err(refused)?;
         record.holds(held);

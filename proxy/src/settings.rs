@@ -49,6 +49,9 @@ pub struct Settings {
     pub bedrock: Bedrock,
 
     #[command(flatten)]
+    pub caps: Caps,
+
+    #[command(flatten)]
     pub circuit: Circuit,
 
     #[command(flatten)]
@@ -254,6 +257,23 @@ pub struct Bedrock {
     /// control's.
     #[arg(long, env = "PROXY_LOCAL_ENCRYPTION_KEY", value_parser = secret, hide_env_values = true)]
     pub local_encryption_key: Option<SecretString>,
+}
+
+/// The smallest budget for thinking that there is.
+const MIN_THINKING_TOKENS: i64 = 1024;
+
+/// Upper limits for what Bedrock is asked for. The plan gets the client's own bytes.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Caps {
+    /// Upper limit of `max_tokens` on Bedrock; at least 1025, so that thinking fits in.
+    /// An answer that reaches it is cut off there.
+    #[arg(long, env = "CLAUDE_CODE_MAX_OUTPUT_TOKENS", value_parser = clap::value_parser!(u32).range(MIN_THINKING_TOKENS + 1..))]
+    pub max_output_tokens: Option<u32>,
+
+    /// Upper limit of the budget for thinking on Bedrock; at least 1024, as Bedrock
+    /// takes no less. Adaptive thinking has no budget and is not limited.
+    #[arg(long, env = "MAX_THINKING_TOKENS", value_parser = clap::value_parser!(u32).range(MIN_THINKING_TOKENS..))]
+    pub max_thinking_tokens: Option<u32>,
 }
 
 /// Which HTTP a TLS or plain connection speaks.
@@ -624,6 +644,12 @@ mod tests {
             ("--kms-key-id", "", "PROXY_KMS_KEY_ID"),
             ("--bedrock-region", "evil.example/", "PROXY_BEDROCK_REGION"),
             ("--bedrock-api", "native", "PROXY_BEDROCK_API"),
+            (
+                "--max-output-tokens",
+                "1024",
+                "CLAUDE_CODE_MAX_OUTPUT_TOKENS",
+            ),
+            ("--max-thinking-tokens", "0", "MAX_THINKING_TOKENS"),
             (
                 "--bedrock-model-mapping",
                 "{",

@@ -20,8 +20,9 @@ use proto::{
     },
 };
 use secrecy::ExposeSecret;
+use telemetry::trace::{Span, Spans, TRACEPARENT};
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
@@ -51,6 +52,7 @@ pub struct Sync {
     pub lessons: Arc<Lessons>,
     pub circuits: Arc<Circuits>,
     pub budgets: Arc<Budgets>,
+    pub spans: Spans,
 }
 
 /// What is kept in step with control.
@@ -61,6 +63,7 @@ pub struct Kept {
     pub lessons: Arc<Lessons>,
     pub circuits: Arc<Circuits>,
     pub budgets: Arc<Budgets>,
+    pub spans: Spans,
 }
 
 /// Puts the bearer token on every call.
@@ -96,6 +99,7 @@ impl Sync {
             lessons: kept.lessons,
             circuits: kept.circuits,
             budgets: kept.budgets,
+            spans: kept.spans,
         })
     }
 
@@ -125,6 +129,19 @@ impl Interceptor for Token {
             .insert("authorization", self.0.clone());
         Ok(request)
     }
+}
+
+/// A message to control that says what it is a part of.
+fn carrying<T>(message: T, span: &Span) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(told) = span.traceparent().and_then(|it| it.parse().ok()) {
+        request.metadata_mut().insert(TRACEPARENT, told);
+    }
+    request
+}
+
+fn ended(span: &mut Span, code: Code) {
+    span.ended(code.into(), || format!("{code:?}"));
 }
 
 fn endpoint(settings: &settings::Sync) -> anyhow::Result<Endpoint> {

@@ -283,6 +283,33 @@ def test_proxies_scale_on_streams_and_cpu(rendered):
     assert [it["type"] for it in scaler["metrics"]] == ["Resource"]
 
 
+@pytest.mark.parametrize("component", ["proxy", "control"])
+def test_high_availability_survives_a_pod_a_node_and_a_zone(rendered, component):
+    objects = rendered["ha"]
+    scaler = objects.get(("HorizontalPodAutoscaler", f"gw-claude-code-proxy-{component}"))
+    deployment = of(objects, "Deployment", component)["spec"]
+    replicas = scaler["spec"]["minReplicas"] if scaler else deployment["replicas"]
+    budget = of(objects, "PodDisruptionBudget", component)["spec"]
+    assert 0 < budget["maxUnavailable"] < replicas
+    spread = pods(objects)[component]["spec"]["topologySpreadConstraints"]
+    keys = [it["topologyKey"] for it in spread]
+    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert {it["maxSkew"] for it in spread} == {1}
+
+
+def test_a_secret_from_outside_is_the_one_that_the_pods_read(rendered):
+    objects = rendered["everything"]
+    [(_, external)] = [it for it in objects.items() if it[0][0] == "ExternalSecret"]
+    assert external["spec"]["secretStoreRef"] == {"kind": "ClusterSecretStore", "name": "vault"}
+    made = {it["secretKey"]: it["remoteRef"] for it in external["spec"]["data"]}
+    given = yaml.safe_load((CI / "everything.yaml").read_text())["externalSecret"]["data"]
+    assert made == given
+    for component in ["proxy", "control", "migration"]:
+        for name in from_secret(objects, component):
+            read = environment(objects, component)[name]["valueFrom"]["secretKeyRef"]
+            assert (read["name"], read["key"]) == (external["spec"]["target"]["name"], name)
+
+
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_whoever_selects_pods_finds_some(rendered, name):
     labels = [pod["metadata"]["labels"].items() for pod in pods(rendered[name]).values()]

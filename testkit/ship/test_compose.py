@@ -1,8 +1,8 @@
 """compose.yaml: valid, without secrets, and its parts do what they are there for."""
 
 import http.client
+import json
 import re
-import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,12 +33,40 @@ def test_the_files_are_valid():
     run(PYTHON_TOOLS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *FILES)
 
 
-def test_docker_understands_them():
-    docker = shutil.which("docker")
-    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
-        pytest.skip("there is no `docker compose` here")
-    files = [part for file in FILES for part in ("--file", file)]
-    run(docker, "compose", *files, "config", "--quiet")
+def understood(*arguments, **variables):
+    """What Compose itself makes of the files, as services."""
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"} | variables
+    text = run(PYTHON_TOOLS / "docker-compose", *arguments, "config", "--format", "json", env=env)
+    return json.loads(text)["services"]
+
+
+def test_compose_understands_them():
+    plain = understood("--file", "compose.yaml")
+    assert plain.keys() == SERVICES.keys() - {"simulator"}
+    ports = [it["published"] for it in plain["balancer"]["ports"]]
+    assert ports == ["8080", "8000"]
+    # TLS adds its ports, and changes nothing else.
+    tls = understood(*(part for file in FILES for part in ("--file", file)))
+    assert [it["published"] for it in tls["balancer"]["ports"]] == [*ports, "80", "443", "443"]
+    tls["balancer"]["ports"] = plain["balancer"]["ports"]
+    assert tls == plain
+
+
+def test_compose_gives_the_simulators_to_every_process():
+    with_simulators = understood("--profile", "simulators", SETTINGS_FILE="compose/simulators.env")
+    assert with_simulators.keys() == SERVICES.keys()
+    for proxy in ["proxy-1", "proxy-2"]:
+        url = with_simulators[proxy]["environment"]["PROXY_PLAN_API_URL"]
+        assert url == "http://simulator:8090"
+
+
+def test_compose_takes_what_a_host_says():
+    given = {"CLIENT_BIND": "0.0.0.0", "CLIENT_PORT": "80", "PUBLIC_URL": "https://a.example.com"}
+    services = understood("--file", "compose.yaml", **given)
+    client, console = services["balancer"]["ports"]
+    assert (client["host_ip"], client["published"]) == ("0.0.0.0", "80")
+    assert console["host_ip"] == "127.0.0.1"
+    assert services["control"]["environment"]["PROXY_PUBLIC_URL"] == given["PUBLIC_URL"]
 
 
 @pytest.mark.parametrize(

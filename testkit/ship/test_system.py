@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -269,7 +268,6 @@ def test_prometheus_reads_every_process_and_answers_every_dashboard(machine, bas
         )
 
 
-@pytest.mark.skipif(not shutil.which("pg_dump"), reason="there is no pg_dump here")
 def test_after_a_restore_the_proxies_have_what_the_backup_has(machine, base_url, new_developer):
     eventually(lambda: answered(base_url), "the key does not get to the proxies")
     database, dump = os.environ["TEST_POSTGRES_URL"], machine.folder / "gateway.dump"

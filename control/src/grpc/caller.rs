@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Datelike, Utc};
+use opentelemetry::Context;
 use proto::sync::Node;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use telemetry::trace;
 use tonic::{Request, Status, service::Interceptor};
 use uuid::Uuid;
 
@@ -74,6 +76,11 @@ impl Caller {
 /// Postgres knows fewer years than protobuf can say.
 fn storable(timestamp: &prost_types::Timestamp) -> Option<DateTime<Utc>> {
     proto::line::time(timestamp).filter(|time| (1..=9999).contains(&time.year()))
+}
+
+/// What the caller's call is a part of.
+pub fn trace<T>(request: &Request<T>) -> Context {
+    trace::parent(|name| request.metadata().get(name)?.to_str().ok())
 }
 
 /// Where a call comes from.

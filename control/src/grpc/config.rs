@@ -6,20 +6,22 @@ use std::{
     pin::{Pin, pin},
 };
 
+use ::telemetry::trace::{Span, Spans};
 use diesel_async::AsyncConnection;
 use proto::sync::{
     Heartbeat, Rejection, ReportRequest, ReportResponse, Spending, WatchRequest, WatchResponse,
-    config_service_server::ConfigService, watch_response::Event,
+    config_service_server::{ConfigService, SERVICE_NAME},
+    watch_response::Event,
 };
 use serde_json::json;
 use tokio::time::{self, Instant};
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{
-    Outgoing, Undelivered,
+    INSTANCE_ID, Outgoing, Undelivered,
     caller::{self, Caller, printable},
-    jittered, unavailable,
+    ended, jittered, unavailable,
 };
 use crate::{
     changes::{
@@ -46,6 +48,7 @@ pub struct Service {
     pub amounts: AmountsWatch,
     pub tasks: Tasks,
     pub pace: Pace,
+    pub spans: Spans,
 }
 
 /// One proxy's stream.
@@ -81,6 +84,10 @@ impl ConfigService for Service {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let caller = Caller::new(request.get_ref().node.as_ref())?;
         let address = caller::address(&request);
+        let mut span = self
+            .spans
+            .called(SERVICE_NAME, "Watch", || caller::trace(&request));
+        span.set(INSTANCE_ID, caller.instance_id.to_string());
         let (outgoing, stream) = Outgoing::new(self.pace.send_timeout)?;
         let watch = Watch {
             service: self.clone(),
@@ -100,7 +107,7 @@ impl ConfigService for Service {
                 revision = watch.resume_from.map(|position| position.revision),
                 "watch.started"
             );
-            let reason = watch.run().await;
+            let reason = watch.run(&mut span).await;
             tracing::info!(instance_id = %caller.instance_id, reason, "watch.ended");
         });
         Ok(Response::new(Box::pin(stream)))
@@ -110,7 +117,24 @@ impl ConfigService for Service {
         &self,
         request: Request<ReportRequest>,
     ) -> Result<Response<ReportResponse>, Status> {
+        let mut span = self
+            .spans
+            .called(SERVICE_NAME, "Report", || caller::trace(&request));
+        let taken = self.take(request, &mut span).await;
+        let code = taken.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        ended(&mut span, code);
+        taken
+    }
+}
+
+impl Service {
+    async fn take(
+        &self,
+        request: Request<ReportRequest>,
+        span: &mut Span,
+    ) -> Result<Response<ReportResponse>, Status> {
         let caller = Caller::new(request.get_ref().node.as_ref())?;
+        span.set(INSTANCE_ID, caller.instance_id.to_string());
         let address = caller::address(&request);
         let report = request.into_inner();
         // None: as reported before.
@@ -147,7 +171,7 @@ impl ConfigService for Service {
 
 impl Watch {
     /// Serves the stream to its end; returns the reason for log and metrics.
-    async fn run(self) -> &'static str {
+    async fn run(self, span: &mut Span) -> &'static str {
         let _counted = metrics::WatchStream::begin();
         let stopping = self.service.tasks.stopping();
         let age = time::sleep(jittered(self.service.pace.connection_age));
@@ -160,14 +184,23 @@ impl Watch {
         };
         let reason = end.reason();
         metrics::watch_ended(reason);
+        span.set("claude_code_proxy.end", reason);
         match end {
-            End::TooSlow => self.outgoing.fail(Status::resource_exhausted(
-                "a message was not taken in time; watch again",
-            )),
-            End::Failed(status) => self.outgoing.fail(status),
-            End::Stopping | End::Aged | End::CannotContinue | End::Gone => {}
+            End::TooSlow => {
+                let words = "a message was not taken in time; watch again";
+                self.end(Status::resource_exhausted(words), span);
+            }
+            End::Failed(status) => self.end(status, span),
+            End::Stopping | End::Aged | End::CannotContinue | End::Gone => {
+                ended(span, Code::Ok);
+            }
         }
         reason
+    }
+
+    fn end(self, status: Status, span: &mut Span) {
+        ended(span, status.code());
+        self.outgoing.fail(status);
     }
 
     /// Brings the proxy to the head and keeps it there.

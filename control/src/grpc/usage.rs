@@ -2,23 +2,25 @@
 
 use std::{pin::Pin, slice};
 
+use ::telemetry::trace::{self, Spans, TRACEPARENT};
 use futures_util::FutureExt;
+use opentelemetry::Context;
 use proto::{
     MAX_BATCH_EVENTS,
     line::timestamp,
     sync::{
         Ack, PushRequest, PushResponse, Spent, UsageBatch, push_request, push_response,
-        usage_service_server::UsageService,
+        usage_service_server::{SERVICE_NAME, UsageService},
     },
 };
 use tokio::time;
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{
     Outgoing, Undelivered,
     caller::{self, Caller},
-    jittered,
+    ended, jittered,
 };
 use crate::{
     ingest::{Ingested, Ledger},
@@ -35,6 +37,7 @@ pub struct Service {
     pub ledger: Ledger,
     pub tasks: Tasks,
     pub pace: Pace,
+    pub spans: Spans,
 }
 
 /// A message, the end, or what has broken the stream.
@@ -153,13 +156,13 @@ impl Push {
     /// A batch that the database refuses must not hold up those before it, so each is
     /// tried alone when it has refused all of them.
     async fn take(&mut self, batches: &[UsageBatch]) -> Result<bool, Status> {
-        let events = batches.iter().flat_map(|batch| &batch.events);
-        match self.service.ledger.ingest(events).await {
+        match self.ingest(batches).await {
             Ok(ingested) => self.acknowledge(batches, &ingested).await,
             Err(store::Error::Refused(_)) if batches.len() > 1 => {
                 for batch in batches {
-                    let ingested = self.service.ledger.ingest(&batch.events).await?;
-                    if !self.acknowledge(slice::from_ref(batch), &ingested).await? {
+                    let batch = slice::from_ref(batch);
+                    let ingested = self.ingest(batch).await?;
+                    if !self.acknowledge(batch, &ingested).await? {
                         return Ok(false);
                     }
                 }
@@ -167,6 +170,33 @@ impl Push {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Stores batches in one transaction, which is a part of the delivery of each.
+    async fn ingest(&self, batches: &[UsageBatch]) -> Result<Ingested, store::Error> {
+        let mut deliveries = batches.iter().map(delivery);
+        let mut span = self.service.spans.called(SERVICE_NAME, "Push", || {
+            deliveries.next().unwrap_or_default()
+        });
+        for other in deliveries {
+            span.link(&other);
+        }
+        let events = batches.iter().flat_map(|batch| &batch.events);
+        let ingested = self.service.ledger.ingest(events).await;
+        match &ingested {
+            Ok(ingested) => {
+                for (name, count) in [
+                    ("claude_code_proxy.events.new", ingested.new),
+                    ("claude_code_proxy.events.duplicate", ingested.duplicates),
+                    ("claude_code_proxy.events.rejected", ingested.rejected.len()),
+                ] {
+                    span.set(name, i64::try_from(count).unwrap_or(i64::MAX));
+                }
+                ended(&mut span, Code::Ok);
+            }
+            Err(_) => ended(&mut span, Code::Unavailable),
+        }
+        ingested
     }
 
     async fn acknowledge(
@@ -197,6 +227,11 @@ fn check(batch: &UsageBatch) -> Result<(), Status> {
         )));
     }
     Ok(())
+}
+
+/// What a proxy says that a batch is a part of.
+fn delivery(batch: &UsageBatch) -> Context {
+    trace::parent(|name| (name == TRACEPARENT).then_some(&*batch.traceparent))
 }
 
 /// What is spent is told with each: it must be known before any of its events is no

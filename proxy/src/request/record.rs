@@ -15,7 +15,7 @@ use std::{
 };
 
 use chrono::{DateTime, SubsecRound, Utc};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use proto::{
     line::{self, Line},
     sync::{Outcome, Provider, Tokens, UsageEvent},
@@ -38,7 +38,7 @@ use crate::{
     telemetry::{
         log::Log,
         metrics::{BROKEN_OFF, Metrics},
-        trace::{Trace, Tracing},
+        trace::{End, Trace, Tracing},
     },
     upstream::bedrock::answer::AWS_REQUEST_ID,
     usage::{
@@ -235,6 +235,13 @@ impl Record {
         }
     }
 
+    /// Who is asked is there, for who wants traces.
+    pub fn asks_at(&mut self, origin: &Uri) {
+        if let Some(trace) = &mut self.trace {
+            trace.asks_at(origin);
+        }
+    }
+
     /// Who was asked last has answered so; in its words, for who wants traces.
     pub fn hears(&mut self, heard: Heard, said: impl FnOnce() -> Cow<'static, str>) {
         self.is_answered = heard == Heard::Answer;
@@ -340,9 +347,8 @@ impl Record {
             let status = refusal::status_of(error_type);
             self.tell_circuit(fallback::of_status(status, &HeaderMap::new(), Utc::now()));
         }
-        if let Some(model) = &mut reading.model {
-            cut(model);
-        }
+        let names = [&mut reading.model, &mut reading.stop_reason];
+        names.into_iter().flatten().for_each(cut);
         self.reading = reading;
     }
 
@@ -504,7 +510,13 @@ impl Drop for Record {
         let line = self.line(outcome);
         self.journal.log.request(&line);
         if let Some(trace) = trace {
-            trace.end(self.endpoint, &line, outcome, elapsed);
+            trace.end(&End {
+                endpoint: self.endpoint,
+                line: &line,
+                outcome,
+                stop_reason: self.reading.stop_reason.as_deref(),
+                after: elapsed,
+            });
         }
         if let Some(event) = line.event() {
             if let (Some(provider), Some(tokens)) = (self.provider, &event.tokens) {

@@ -1,16 +1,21 @@
 //! Delivers usage: batches up, acknowledgements down.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use proto::sync::{Ack, Hello, PushRequest, UsageBatch, push_request, push_response};
+use ::telemetry::trace::Span;
+use proto::sync::{
+    Ack, Hello, PushRequest, UsageBatch, push_request, push_response,
+    usage_service_server::SERVICE_NAME,
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, error::Elapsed, interval, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use uuid::Uuid;
 
-use super::{Sync, backoff::Backoff};
+use super::{Sync, backoff::Backoff, ended};
 use crate::{error::chain, tasks::Tasks, usage::outbox::Batch};
 
 /// Batches sent and not acknowledged. The channel behind the stream has room for
@@ -39,6 +44,27 @@ enum End {
     Unacknowledged,
     #[error("control acknowledged batch {0}, which was not sent")]
     UnknownBatch(u64),
+}
+
+/// Batches on their way, oldest first, as traces show them.
+#[derive(Default)]
+struct Sent(VecDeque<(u64, Span)>);
+
+impl Sent {
+    fn acknowledged(&mut self, sequence: u64) {
+        while let Some((_, mut span)) = self.0.pop_front_if(|(it, _)| *it <= sequence) {
+            ended(&mut span, Code::Ok);
+        }
+    }
+}
+
+/// The stream has ended before their acknowledgements.
+impl Drop for Sent {
+    fn drop(&mut self) {
+        for (_, span) in &mut self.0 {
+            ended(span, Code::Unavailable);
+        }
+    }
 }
 
 /// Delivers until the tasks are told to stop. What is not acknowledged then is
@@ -80,6 +106,7 @@ async fn deliver(sync: &Sync, backoff: &mut Backoff) -> Result<std::convert::Inf
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut paused_until = Instant::now();
     let mut progress = Instant::now();
+    let mut sent = Sent::default();
     loop {
         let outbox = sync.outbox();
         if outbox.in_flight() == 0 {
@@ -89,13 +116,17 @@ async fn deliver(sync: &Sync, backoff: &mut Backoff) -> Result<std::convert::Inf
             let Some(batch) = outbox.next_batch() else {
                 break;
             };
-            send(&requests, request(batch))?;
+            let span = sync.spans.call(SERVICE_NAME, "Push");
+            let traceparent = span.traceparent().unwrap_or_default();
+            sent.0.push_back((batch.sequence, span));
+            send(&requests, request(batch, traceparent))?;
         }
         tokio::select! {
             response = responses.message() => {
                 match response.map_err(Box::new)?.ok_or(End::Closed)?.message {
                     Some(push_response::Message::Ack(ack)) => {
                         acknowledged(sync, &ack)?;
+                        sent.acknowledged(ack.sequence);
                         progress = Instant::now();
                         backoff.reset();
                     }
@@ -127,11 +158,12 @@ fn hello(sync: &Sync) -> PushRequest {
     }
 }
 
-fn request(batch: Batch) -> PushRequest {
+fn request(batch: Batch, traceparent: String) -> PushRequest {
     PushRequest {
         message: Some(push_request::Message::Batch(UsageBatch {
             sequence: batch.sequence,
             events: batch.events,
+            traceparent,
         })),
     }
 }

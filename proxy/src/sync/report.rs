@@ -5,11 +5,14 @@ use std::{future::pending, time::Duration};
 use chrono::Utc;
 use proto::{
     line::time,
-    sync::{Circuit, CircuitList, CircuitState, ReportRequest},
+    sync::{
+        Circuit, CircuitList, CircuitState, ReportRequest, config_service_server::SERVICE_NAME,
+    },
 };
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tonic::{Code, Status};
 
-use super::{Sync, backoff::Backoff};
+use super::{Sync, backoff::Backoff, carrying, ended};
 use crate::tasks::Tasks;
 
 /// Also when nothing changes, so that control sees who is there.
@@ -45,17 +48,12 @@ pub async fn run(sync: Sync, tasks: Tasks) {
             (known.as_ref() != Some(&circuits)).then_some(&circuits),
         );
         let lessons = report.lessons.len();
-        let pause = match timeout(DEADLINE, sync.config().report(report)).await {
-            Ok(Ok(_)) => {
+        let pause = match tell(&sync, report).await {
+            Ok(()) => {
                 backoff.reset();
                 sync.lessons.reported(lessons);
                 known = Some(circuits);
                 SHORTEST
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "control does not take reports");
-                changed.mark_changed();
-                backoff.wait()
             }
             Err(error) => {
                 tracing::debug!(%error, "control does not take reports");
@@ -68,6 +66,17 @@ pub async fn run(sync: Sync, tasks: Tasks) {
             () = sleep(pause) => {}
         }
     }
+}
+
+async fn tell(sync: &Sync, report: ReportRequest) -> Result<(), Status> {
+    let mut span = sync.spans.call(SERVICE_NAME, "Report");
+    let told = timeout(DEADLINE, sync.config().report(carrying(report, &span))).await;
+    let told = told.unwrap_or_else(|elapsed| Err(Status::deadline_exceeded(elapsed.to_string())));
+    ended(
+        &mut span,
+        told.as_ref().map_or_else(Status::code, |_| Code::Ok),
+    );
+    told.map(|_| ())
 }
 
 /// Those that are not closed.

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use ::telemetry::trace::Span;
 use chrono::Utc;
-use proto::sync::{Heartbeat, Position, WatchRequest, WatchResponse, watch_response::Event};
+use proto::sync::{
+    Heartbeat, Position, WatchRequest, WatchResponse, config_service_server::SERVICE_NAME,
+    watch_response::Event,
+};
 use tokio::time::{error::Elapsed, sleep, timeout};
+use tonic::Code;
 
-use super::{Sync, backoff::Backoff};
+use super::{Sync, backoff::Backoff, carrying, ended};
 use crate::{
     error::chain,
     index::{
@@ -76,16 +81,25 @@ fn tell(end: &End) {
 
 /// One stream, from its start to its end.
 async fn follow(sync: &Sync, resume_from: Option<Position>, backoff: &mut Backoff) -> End {
-    match try_follow(sync, resume_from, backoff).await {
+    let mut span = sync.spans.call(SERVICE_NAME, "Watch");
+    let end = match try_follow(sync, resume_from, backoff, &span).await {
         Ok(()) => End::Closed,
         Err(end) => end,
+    };
+    match &end {
+        End::Closed => ended(&mut span, Code::Ok),
+        End::Broken(status) => ended(&mut span, status.code()),
+        End::Silent(_) => ended(&mut span, Code::DeadlineExceeded),
+        End::Gap(_) | End::Drift(_) => ended(&mut span, Code::DataLoss),
     }
+    end
 }
 
 async fn try_follow(
     sync: &Sync,
     resume_from: Option<Position>,
     backoff: &mut Backoff,
+    span: &Span,
 ) -> Result<(), End> {
     let request = WatchRequest {
         node: Some(sync.node.clone()),
@@ -93,7 +107,7 @@ async fn try_follow(
         takes_spending: true,
     };
     let mut client = sync.config().max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let mut stream = timeout(FIRST, client.watch(request))
+    let mut stream = timeout(FIRST, client.watch(carrying(request, span)))
         .await?
         .map_err(Box::new)?
         .into_inner();

@@ -11,19 +11,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, header::HeaderName};
+use http::{HeaderMap, Uri};
 use opentelemetry::{
-    Context, KeyValue,
+    Array, Context, KeyValue, StringValue, Value,
     metrics::Histogram,
-    propagation::{Extractor, TextMapPropagator},
     trace::{Span, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
 };
-use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracer};
+use opentelemetry_sdk::trace::SdkTracer;
 use proto::{
     line::Line,
     sync::{Outcome, Provider},
 };
-use telemetry::otlp::Otlp;
+use telemetry::{otlp::Otlp, trace};
 
 use crate::endpoint::Endpoint;
 
@@ -61,8 +60,22 @@ pub struct Trace {
 struct Attempt {
     provider: Provider,
     began: Duration,
+    /// Where it is, when it has come to that.
+    origin: Option<Uri>,
     /// When it had failed, and of what.
     failed: Option<(Duration, String)>,
+}
+
+/// How a request has ended.
+#[derive(Debug)]
+pub struct End<'a> {
+    pub endpoint: Endpoint,
+    pub line: &'a Line<'a>,
+    pub outcome: Outcome,
+    /// Why the model stopped, when it has said so.
+    pub stop_reason: Option<&'a str>,
+    /// The time since it began.
+    pub after: Duration,
 }
 
 impl Tracing {
@@ -89,8 +102,7 @@ impl Tracing {
     pub fn begin(self: &Arc<Self>, headers: &HeaderMap) -> Trace {
         Trace {
             tracing: self.clone(),
-            parent: TraceContextPropagator::new()
-                .extract_with_context(&Context::new(), &Headers(headers)),
+            parent: trace::parent(|name| headers.get(name)?.to_str().ok()),
             attempts: Vec::new(),
         }
     }
@@ -101,8 +113,16 @@ impl Trace {
         self.attempts.push(Attempt {
             provider,
             began,
+            origin: None,
             failed: None,
         });
+    }
+
+    /// Who is asked is there.
+    pub fn asks_at(&mut self, origin: &Uri) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.origin = Some(origin.clone());
+        }
     }
 
     /// Who was asked last has failed.
@@ -112,8 +132,14 @@ impl Trace {
         }
     }
 
-    /// The request has ended after so long.
-    pub fn end(self, endpoint: Endpoint, line: &Line<'_>, outcome: Outcome, after: Duration) {
+    /// The request has ended.
+    pub fn end(self, end: &End<'_>) {
+        let End {
+            endpoint,
+            line,
+            outcome,
+            ..
+        } = *end;
         let started = SystemTime::from(line.started_at);
         let builder = SpanBuilder::from_name(endpoint.route())
             .with_kind(SpanKind::Server)
@@ -129,23 +155,21 @@ impl Trace {
         }
         let context = self.parent.with_span(span);
         for attempt in &self.attempts {
-            self.tracing
-                .attempt(attempt, endpoint, line, outcome, after, &context);
+            self.tracing.attempt(attempt, end, &context);
         }
-        context.span().end_with_timestamp(started + after);
+        context.span().end_with_timestamp(started + end.after);
     }
 }
 
 impl Tracing {
-    fn attempt(
-        &self,
-        attempt: &Attempt,
-        endpoint: Endpoint,
-        line: &Line<'_>,
-        outcome: Outcome,
-        after: Duration,
-        context: &Context,
-    ) {
+    fn attempt(&self, attempt: &Attempt, end: &End<'_>, context: &Context) {
+        let End {
+            endpoint,
+            line,
+            outcome,
+            stop_reason,
+            after,
+        } = *end;
         let started = SystemTime::from(line.started_at);
         let (ended, error) = match &attempt.failed {
             Some((at, of)) => (*at, Some(of.as_str())),
@@ -154,9 +178,12 @@ impl Tracing {
         };
         let has_answered = attempt.failed.is_none();
         let operation = operation(endpoint);
+        let server = attempt.origin.as_ref().map(server).unwrap_or_default();
         let mut attributes = asked(attempt.provider, operation, line);
+        attributes.extend(server.iter().cloned());
         if has_answered {
-            attributes.extend(answered(line));
+            attributes.extend(answered(attempt.provider, line));
+            attributes.extend(stop_reason.map(finished));
         }
         attributes.extend(error.map(|it| KeyValue::new("error.type", it.to_owned())));
         let builder = SpanBuilder::from_name(format!("{operation} {}", line.model))
@@ -174,6 +201,7 @@ impl Tracing {
             KeyValue::new("gen_ai.provider.name", provider(attempt.provider)),
             KeyValue::new("gen_ai.request.model", known_model(line).to_owned()),
         ];
+        labels.extend(server);
         if has_answered && endpoint.is_metered() {
             for (kind, count) in [("input", input(line)), ("output", line.output_tokens)] {
                 let mut labels = labels.clone();
@@ -211,15 +239,42 @@ fn request(endpoint: Endpoint, line: &Line<'_>) -> Vec<KeyValue> {
 }
 
 fn asked(asked: Provider, operation: &'static str, line: &Line<'_>) -> Vec<KeyValue> {
-    vec![
+    let mut attributes = vec![
         KeyValue::new("gen_ai.operation.name", operation),
         KeyValue::new("gen_ai.provider.name", provider(asked)),
-        KeyValue::new("gen_ai.request.model", line.model.to_string()),
         KeyValue::new("gen_ai.request.stream", line.is_streaming),
+    ];
+    attributes.extend(known([
+        ("gen_ai.request.model", &line.model),
+        ("gen_ai.conversation.id", &line.session_id),
+    ]));
+    attributes
+}
+
+/// Host and port, also where the port is the scheme's own.
+fn server(origin: &Uri) -> Vec<KeyValue> {
+    let scheme = origin.scheme_str();
+    let port = origin.port_u16();
+    let port = port.unwrap_or(if scheme == Some("https") { 443 } else { 80 });
+    let host = origin.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    vec![
+        KeyValue::new("server.address", host.to_owned()),
+        KeyValue::new("server.port", i64::from(port)),
     ]
 }
 
-fn answered(line: &Line<'_>) -> Vec<KeyValue> {
+/// There is one answer to each request.
+fn finished(stop_reason: &str) -> KeyValue {
+    let reasons = Array::from(vec![StringValue::from(stop_reason.to_owned())]);
+    KeyValue::new("gen_ai.response.finish_reasons", Value::Array(reasons))
+}
+
+fn answered(provider: Provider, line: &Line<'_>) -> Vec<KeyValue> {
+    let request_id = match provider {
+        Provider::Bedrock => "aws.request_id",
+        Provider::Plan | Provider::Unspecified => "claude_code_proxy.upstream_request_id",
+    };
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     let mut attributes = vec![
         KeyValue::new("gen_ai.usage.input_tokens", count(input(line))),
@@ -235,15 +290,17 @@ fn answered(line: &Line<'_>) -> Vec<KeyValue> {
     ];
     attributes.extend(known([
         ("gen_ai.response.model", &line.upstream_model),
-        ("aws.bedrock.model_id", &line.bedrock_model),
+        ("claude_code_proxy.bedrock_model", &line.bedrock_model),
         ("cloud.region", &line.bedrock_region),
-        ("aws.request_id", &line.upstream_request_id),
+        (request_id, &line.upstream_request_id),
     ]));
     attributes
 }
 
 /// Those that have a value.
-fn known(texts: [(&'static str, &Cow<'_, str>); 4]) -> impl Iterator<Item = KeyValue> {
+fn known<const N: usize>(
+    texts: [(&'static str, &Cow<'_, str>); N],
+) -> impl Iterator<Item = KeyValue> {
     let known = texts.into_iter().filter(|(_, text)| !text.is_empty());
     known.map(|(name, text)| KeyValue::new(name, text.to_string()))
 }
@@ -274,17 +331,5 @@ fn operation(endpoint: Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Messages => "chat",
         other => other.label(),
-    }
-}
-
-struct Headers<'a>(&'a HeaderMap);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(|value| value.to_str().ok())
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
     }
 }

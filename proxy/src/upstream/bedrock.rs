@@ -1,7 +1,7 @@
 //! Amazon Bedrock: the same request, answered like the Anthropic API would.
 //!
 //! [`Bedrock::prepare`] finds the [`model`], opens the [`credential`] and reads the
-//! body. Then, in [`Bedrock::ask`], [`mod@shape`] leaves out what is known to be refused, the [`adapter`]
+//! body, within the operator's [`caps`]. Then, in [`Bedrock::ask`], [`mod@shape`] leaves out what is known to be refused, the [`adapter`]
 //! carries the rest there and the answer back, and when Bedrock refuses
 //! something that can be left out ([`complaint`], [`signature`](super::signature)), the request is
 //! sent again without it and the lesson is kept ([`lessons`]).
@@ -21,6 +21,7 @@ pub mod client;
 pub mod credential;
 pub mod origins;
 
+pub mod caps;
 pub mod complaint;
 pub mod feature;
 pub mod lessons;
@@ -32,14 +33,14 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use aws::Aws;
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use proto::sync::Provider;
 use tokio::time::timeout;
 
 use crate::{
     error::{Error, Kind},
     index::{AccessKey, Index},
-    settings::{self, Limits},
+    settings::{self, Caps, Limits},
     tasks::Tasks,
     telemetry::metrics::Metrics,
     upstream::{
@@ -50,6 +51,7 @@ use crate::{
 };
 use adapter::{Adapter, Preference};
 use answer::Answer;
+use caps::cap;
 use client::Clients;
 use complaint::Named;
 use converse::call::Call;
@@ -70,6 +72,8 @@ const REPETITIONS: usize = 5;
 pub struct Bedrock {
     preference: Preference,
     overlay: Overlay,
+    caps: Caps,
+    clients: Arc<Clients>,
     vault: Vault,
     messages: Messages,
     pub lessons: Arc<Lessons>,
@@ -106,6 +110,7 @@ impl fmt::Debug for Question<'_> {
 /// Where a question goes.
 struct Destination {
     opened: Arc<Opened>,
+    origin: Uri,
     model: Model,
     adapter: Adapter,
 }
@@ -130,11 +135,16 @@ impl Prepared<'_> {
         &self.to.model.id
     }
 
+    /// Bedrock in the region.
+    pub fn origin(&self) -> &Uri {
+        &self.to.origin
+    }
+
     pub fn region(&self) -> &str {
         &self.to.opened.region
     }
 
-    /// How long an answer the client has asked for.
+    /// How long an answer Bedrock is asked for.
     pub fn max_tokens(&self) -> Option<u64> {
         self.body.read("max_tokens")
     }
@@ -151,6 +161,7 @@ struct Asked<'a> {
 impl Bedrock {
     pub fn new(
         settings: &settings::Bedrock,
+        caps: Caps,
         opener: Opener,
         aws: &Aws,
         signatures: Arc<Signatures>,
@@ -163,8 +174,10 @@ impl Bedrock {
         Self {
             preference: settings.api,
             overlay: settings.model_mapping.clone(),
+            caps,
             vault: Vault::new(settings, opener, aws, clients.clone(), tasks),
-            messages: Messages::new(clients, origins),
+            clients,
+            messages: Messages::new(origins),
             lessons: Arc::default(),
             signatures,
             uses_role: settings.use_role,
@@ -194,11 +207,16 @@ impl Bedrock {
         index: &Index,
         question: &'a Question<'a>,
     ) -> Result<Prepared<'a>, Error> {
-        let (body, betas) = read(question)?;
+        let (mut body, betas) = read(question)?;
+        if !question.is_count {
+            cap(self.caps, &mut body);
+        }
         let model = self.model(index, question, &body)?;
         let key = index.bedrock_key(&question.access_key.id);
         let opened = self.vault.open(key.map(|it| &**it)).await?;
+        let origin = self.clients.origin(&opened.region);
         let to = Destination {
+            origin: origin.map_err(|cause| Error::because(Kind::BedrockInternal, cause))?,
             adapter: Adapter::choose(self.preference, &model),
             opened,
             model,
@@ -344,7 +362,7 @@ impl Bedrock {
             Adapter::Messages => {
                 let messages = &self.messages;
                 messages
-                    .ask(&to.opened, &model.id, shaped, question.headers)
+                    .ask(&to.origin, &to.opened, &model.id, shaped, question.headers)
                     .await
             }
             Adapter::Converse => {

@@ -38,6 +38,10 @@ impl Plan {
         }
     }
 
+    pub fn origin(&self) -> &Uri {
+        &self.origin
+    }
+
     /// The request to the API, and whose credential it carries.
     ///
     /// # Errors

@@ -38,6 +38,8 @@ pub struct Reading {
     /// The stream has said why it stops, or that it does; or the answer was not
     /// a stream. What was used is final.
     pub stopped: bool,
+    /// Why, in the API's words.
+    pub stop_reason: Option<String>,
     /// The stream has had its last event.
     pub ended: bool,
     /// The stream carried an `error` event: its type.
@@ -206,6 +208,7 @@ struct Message {
     #[serde(rename = "type")]
     kind: Option<String>,
     model: Option<String>,
+    stop_reason: Option<String>,
     usage: Option<Usage>,
     /// In place of a message.
     error: Option<ErrorDetail>,
@@ -279,8 +282,10 @@ impl Reading {
             b"message_delta" => {
                 let delta: MessageDelta = serde_json::from_slice(data)?;
                 self.usage.update(&delta.usage.unwrap_or_default());
+                let reason = delta.delta.and_then(|it| it.stop_reason);
                 // Clients need no more than this.
-                self.stopped |= delta.delta.is_some_and(|it| it.stop_reason.is_some());
+                self.stopped |= reason.is_some();
+                self.stop_reason = reason.or(self.stop_reason.take());
             }
             b"message_stop" => {
                 self.stopped = true;
@@ -298,6 +303,7 @@ impl Reading {
 
     fn take_message(&mut self, message: Message) {
         self.model = message.model.or(self.model.take());
+        self.stop_reason = message.stop_reason.or(self.stop_reason.take());
         self.usage.update(&message.usage.unwrap_or_default());
     }
 }
@@ -366,6 +372,7 @@ mod tests {
                 assert_eq!(counters(&reading), (12, 9, 3));
                 assert_eq!(reading.model.as_deref(), Some("claude-x-1"));
                 assert!(reading.stopped && reading.error.is_none());
+                assert_eq!(reading.stop_reason.as_deref(), Some("end_turn"));
             }
         }
     }

@@ -134,6 +134,43 @@ async fn the_messages_api_gets_the_body_with_bedrocks_model() {
 }
 
 #[tokio::test]
+async fn the_operators_limits_hold_for_bedrock_and_not_for_the_plan() {
+    let mut asked = question(true);
+    asked["max_tokens"] = json!(32_000);
+    asked["thinking"] = json!({"type": "enabled", "budget_tokens": 31_999});
+    for (api, members, max_tokens) in [
+        ("invoke", "", "/max_tokens"),
+        ("messages", "", "/max_tokens"),
+        (
+            "converse",
+            "/additionalModelRequestFields",
+            "/inferenceConfig/maxTokens",
+        ),
+    ] {
+        let settings = [
+            "--bedrock-api",
+            api,
+            "--max-output-tokens=4096",
+            "--max-thinking-tokens=2048",
+        ];
+        let BedrockRig { rig, bedrock } = BedrockRig::plan_first(&settings).await;
+        let answer = ask(&rig, &asked).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let received = rig.simulator.received();
+        let to_the_plan: Value = serde_json::from_slice(&received[0].body).unwrap();
+        assert_eq!(to_the_plan, asked, "{api}");
+
+        rig.simulator.script().then(Plan::error(529));
+        let answer = ask(&rig, &asked).await;
+        assert_eq!(answer.status, 200, "{api}: {answer:?}");
+        let sent = bedrock.received()[0].json().unwrap();
+        let budget = format!("{members}/thinking/budget_tokens");
+        assert_eq!(sent.pointer(max_tokens), Some(&json!(4096)), "{sent}");
+        assert_eq!(sent.pointer(&budget), Some(&json!(2048)), "{sent}");
+    }
+}
+
+#[tokio::test]
 async fn a_clients_own_credential_never_reaches_bedrock() {
     for api in ["invoke", "messages", "converse"] {
         let resources = vec![mapping(CLAUDE, PROFILE, None), bedrock_key(&api_key(), 1)];

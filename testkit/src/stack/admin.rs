@@ -129,23 +129,25 @@ impl Admin {
         self.call(Method::GET, path, None).await
     }
 
+    /// The administrator's, to be sent.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("{}{path}", self.url);
+        self.client.request(method, url).bearer_auth(&self.token)
+    }
+
     /// An answer that is read as it comes.
     ///
     /// # Errors
     /// When control refuses or cannot be reached.
     pub async fn open(&self, path: &str) -> Result<Response> {
-        let url = format!("{}{path}", self.url);
-        let request = self.client.get(url).bearer_auth(&self.token);
+        let request = self.request(Method::GET, path);
         Ok(request.send().await?.error_for_status()?)
     }
 
     /// # Errors
     /// When control refuses or cannot be reached.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
-        let mut request = self
-            .client
-            .request(method.clone(), format!("{}{path}", self.url))
-            .bearer_auth(&self.token);
+        let mut request = self.request(method.clone(), path);
         if let Some(body) = body {
             request = request.json(&body);
         }

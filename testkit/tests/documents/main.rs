@@ -8,6 +8,7 @@ mod links;
 mod markdown;
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -15,6 +16,7 @@ use std::{
 
 use clap::{Arg, Command, CommandFactory};
 use markdown::quoted;
+use regex_lite::Regex;
 use telemetry::catalog::Metric;
 
 fn root() -> PathBuf {
@@ -118,6 +120,39 @@ fn the_list_of_metrics_is_current() {
         }
     }
     is_made("metrics.md", &text);
+}
+
+/// Where spans are made.
+const TRACING: [&str; 6] = [
+    "telemetry/src/trace.rs",
+    "proxy/src/telemetry/trace.rs",
+    "control/src/http/observe.rs",
+    "control/src/grpc.rs",
+    "control/src/grpc/config.rs",
+    "control/src/grpc/usage.rs",
+];
+
+#[test]
+fn the_list_of_what_spans_say_is_current() {
+    let sources = TRACING.map(|file| fs::read_to_string(root().join(file)).unwrap());
+    let log = Regex::new(r"tracing::\w+!\([^;]*;").unwrap();
+    let sources = sources.concat();
+    let sources = log.replace_all(&sources, "");
+    let name = Regex::new(r#""([a-z_]+(?:\.[a-z_]+)+)""#).unwrap();
+    let said = name.captures_iter(&sources).map(|it| it[1].to_owned());
+    let said: BTreeSet<String> = said.collect();
+    assert!(said.len() > 30, "{said:?}");
+
+    let document = fs::read_to_string(root().join("docs/traces.md")).unwrap();
+    let listed: Vec<String> = document
+        .lines()
+        .flat_map(quoted)
+        .filter(|it| !it.ends_with(".md"))
+        .map(|it| format!("\"{it}\""))
+        .collect();
+    let listed = listed.iter().flat_map(|it| name.captures(it));
+    let listed: BTreeSet<String> = listed.map(|it| it[1].to_owned()).collect();
+    assert_eq!(said, listed);
 }
 
 fn row(metric: &Metric) -> String {

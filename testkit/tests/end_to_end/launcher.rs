@@ -209,6 +209,23 @@ async fn second_start_has_the_same_password_and_key() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_shell_has_for_claude_code_limits_no_proxy() -> Result<()> {
+    let place = Place::new()?;
+    // It switches thinking off there, and is no limit here.
+    let mut command = place.command("run");
+    let run = place
+        .launch_with(command.env("MAX_THINKING_TOKENS", "0"))
+        .await?;
+    let said = fs::read_to_string(place.errors())?;
+    assert!(
+        said.contains("MAX_THINKING_TOKENS is for Claude Code here"),
+        "{said}"
+    );
+    run.end(Signal::SIGTERM).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn taken_port_is_named_before_anything_starts() -> Result<()> {
     let place = Place::new()?;
     let taken = place.addresses["PROXY_LISTEN_ADDR"];

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::{
     metrics::v1::{Metric, metric, number_data_point},
     trace::v1::{Span, span::SpanKind},
 };
+use reqwest::Method;
 use serde_json::Value;
 use testkit::anthropic::{Reply, Rule};
 
@@ -43,7 +44,8 @@ async fn a_collector_gets_the_spans_of_a_request_that_moves_on() -> Result<()> {
     };
 
     let (resource, spans) = eventually("the spans are there", async || {
-        let spans = collector.spans();
+        let mut spans = collector.spans();
+        spans.retain(|(_, span)| hex::encode(&span.trace_id) == TRACE_ID);
         Ok((spans.len() >= 3).then_some(spans))
     })
     .await?
@@ -62,7 +64,6 @@ async fn a_collector_gets_the_spans_of_a_request_that_moves_on() -> Result<()> {
         .find(|it| it.kind == SpanKind::Server as i32)
         .context("no span of ours")?;
     assert_eq!(server.name, "POST /v1/messages");
-    assert_eq!(hex::encode(&server.trace_id), TRACE_ID);
     assert_eq!(hex::encode(&server.parent_span_id), PARENT_ID);
     assert_eq!(text(server, "session.id").as_deref(), Some("session-1"));
     assert_eq!(
@@ -80,7 +81,10 @@ async fn a_collector_gets_the_spans_of_a_request_that_moves_on() -> Result<()> {
     };
     for span in [plan, bedrock] {
         assert_eq!(span.parent_span_id, server.span_id);
-        assert_eq!(span.trace_id, server.trace_id);
+        assert_eq!(text(span, "gen_ai.operation.name").as_deref(), Some("chat"));
+        assert_eq!(text(span, "gen_ai.request.model").as_deref(), Some(MODEL));
+        let conversation = text(span, "gen_ai.conversation.id");
+        assert_eq!(conversation.as_deref(), Some("session-1"));
         assert_eq!(span.name, format!("chat {MODEL}"));
         assert!(span.start_time_unix_nano >= server.start_time_unix_nano);
         assert!(span.end_time_unix_nano <= server.end_time_unix_nano);
@@ -91,15 +95,118 @@ async fn a_collector_gets_the_spans_of_a_request_that_moves_on() -> Result<()> {
     assert!(plan.end_time_unix_nano <= bedrock.start_time_unix_nano);
     assert_eq!(provider(bedrock).as_deref(), Some("aws.bedrock"));
     assert_eq!(text(bedrock, "error.type"), None);
+    for (span, url) in [
+        (plan, world.simulator.url()),
+        (bedrock, world.bedrock.url()),
+    ] {
+        let address = text(span, "server.address").context("no address")?;
+        let port = number(span, "server.port").context("no port")?;
+        assert_eq!(url, format!("http://{address}:{port}"));
+    }
+    let answers = text(bedrock, "gen_ai.response.model").context("no model")?;
+    assert_eq!(Some(&*answers), row["upstream_model"].as_str());
     assert_eq!(
-        number(bedrock, "gen_ai.usage.output_tokens"),
-        row["output_tokens"].as_i64()
+        texts(bedrock, "gen_ai.response.finish_reasons"),
+        ["end_turn"]
     );
+    let counted = |names: &[&str]| names.iter().filter_map(|it| row[it].as_i64()).sum::<i64>();
+    let writes = ["cache_write_5m_tokens", "cache_write_1h_tokens"];
+    for (name, tokens) in [
+        ("output_tokens", counted(&["output_tokens"])),
+        (
+            "input_tokens",
+            counted(&["input_tokens", "cache_read_tokens"]) + counted(&writes),
+        ),
+        ("cache_read.input_tokens", counted(&["cache_read_tokens"])),
+        ("cache_creation.input_tokens", counted(&writes)),
+    ] {
+        let name = format!("gen_ai.usage.{name}");
+        assert_eq!(number(bedrock, &name), Some(tokens), "{name}");
+    }
 
     let everything = format!("{spans:?}");
     let words = heard.lines().filter(|it| it.contains("text_delta")).count();
     assert!(words > 0, "{heard}");
     for secret in [&world.key.raw_key, OWN, "one two three"] {
+        assert!(!everything.contains(secret), "{everything}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_gets_what_control_does_as_a_part_of_what_its_callers_do() -> Result<()> {
+    let collector = Collector::start().await?;
+    let mut world = World::with(|stack| told(&collector, stack)).await?;
+    say(&world.base_url(), "one", true, OWN).await;
+    world.until_all_is_counted().await?;
+    let admin = world.stack.admin();
+    let user = format!("/admin/users/{}", world.user_id);
+    let asked = admin.request(Method::GET, &user);
+    let traceparent = format!("00-{TRACE_ID}-{PARENT_ID}-01");
+    let answer = asked.header("traceparent", traceparent).send().await?;
+    ensure!(answer.status().is_success(), "{answer:?}");
+
+    let of = |service: &str, name: &str, kind: SpanKind| {
+        let spans = collector.spans().into_iter();
+        let wanted = spans.filter(|(resource, span)| {
+            resource.text("service.name").as_deref() == Some(service)
+                && span.name == name
+                && span.kind == kind as i32
+        });
+        wanted.map(|(_, span)| span).collect::<Vec<_>>()
+    };
+    let request = eventually("an administrator's request is there", async || {
+        let spans = of(
+            "claude-code-control",
+            "GET /admin/users/{user_id}",
+            SpanKind::Server,
+        );
+        let is_ours = |span: &Span| hex::encode(&span.trace_id) == TRACE_ID;
+        Ok(spans.into_iter().find(is_ours))
+    })
+    .await?;
+    assert_eq!(hex::encode(&request.parent_span_id), PARENT_ID);
+    assert_eq!(number(&request, "http.response.status_code"), Some(200));
+
+    // A stream's span comes when it has ended.
+    let proxy = world.stack.remove_proxy().context("no proxy")?;
+    proxy.service.process().signal(Signal::SIGTERM)?;
+    proxy.service.process().exited().await;
+    for (service, method) in [
+        ("ConfigService", "Watch"),
+        ("ConfigService", "Report"),
+        ("UsageService", "Push"),
+    ] {
+        let name = format!("ccproxy.sync.v1.{service}/{method}");
+        let (call, called) = eventually("both sides of a call are there", async || {
+            let calls = of("claude-code-proxy", &name, SpanKind::Client);
+            let called = of("claude-code-control", &name, SpanKind::Server);
+            // Control may have been called before it had its database.
+            let is_well = |it: &Span| number(it, "rpc.grpc.status_code") == Some(0);
+            Ok(called.into_iter().filter(is_well).find_map(|called| {
+                let mut calls = calls.iter();
+                let call = calls.find(|it| it.span_id == called.parent_span_id)?;
+                Some((call.clone(), called))
+            }))
+        })
+        .await
+        .with_context(|| name.clone())?;
+        assert_eq!(call.trace_id, called.trace_id, "{name}");
+        for span in [&call, &called] {
+            assert_eq!(text(span, "rpc.method").as_deref(), Some(method));
+        }
+    }
+    let stored = of(
+        "claude-code-control",
+        "ccproxy.sync.v1.UsageService/Push",
+        SpanKind::Server,
+    );
+    let new = stored
+        .iter()
+        .filter_map(|it| number(it, "claude_code_proxy.events.new"));
+    assert_eq!(new.sum::<i64>(), 1, "{stored:#?}");
+    let everything = format!("{:?}", collector.spans());
+    for secret in [&world.key.raw_key, OWN] {
         assert!(!everything.contains(secret), "{everything}");
     }
     Ok(())
@@ -209,6 +316,17 @@ fn number(span: &Span, name: &str) -> Option<i64> {
         any_value::Value::IntValue(number) => Some(*number),
         _ => None,
     }
+}
+
+fn texts(span: &Span, name: &str) -> Vec<String> {
+    let Some(any_value::Value::ArrayValue(list)) = attribute(&span.attributes, name) else {
+        return Vec::new();
+    };
+    let texts = list.values.iter().filter_map(|it| match &it.value {
+        Some(any_value::Value::StringValue(text)) => Some(text.clone()),
+        _ => None,
+    });
+    texts.collect()
 }
 
 /// Of all points that have these attributes.

@@ -256,6 +256,7 @@ impl Push {
         self.sequence += 1;
         let sequence = self.sequence;
         self.say(push_request::Message::Batch(UsageBatch {
+            traceparent: String::new(),
             sequence,
             events,
         }))

@@ -13,12 +13,7 @@ use http_body_util::Full;
 use tokio::time::timeout;
 
 use super::{
-    answer::Answer,
-    client::{Clients, Identity},
-    credential::Opened,
-    fault,
-    origins::Origins,
-    shape::Shaped,
+    answer::Answer, client::Identity, credential::Opened, fault, origins::Origins, shape::Shaped,
 };
 use crate::{
     error::{Cause, Error, Kind},
@@ -37,13 +32,12 @@ const REFUSAL_BYTES: usize = 64 * 1024;
 /// Bedrock's Messages API, in all regions.
 #[derive(Debug)]
 pub struct Messages {
-    clients: Arc<Clients>,
     origins: Arc<Origins>,
 }
 
 impl Messages {
-    pub fn new(clients: Arc<Clients>, origins: Arc<Origins>) -> Self {
-        Self { clients, origins }
+    pub fn new(origins: Arc<Origins>) -> Self {
+        Self { origins }
     }
 
     /// Asks a model.
@@ -54,16 +48,15 @@ impl Messages {
     /// being asked.
     pub async fn ask(
         &self,
+        origin: &Uri,
         opened: &Opened,
         model: &str,
         shaped: &Shaped,
         client_headers: &HeaderMap,
     ) -> Result<Answer, Error> {
-        let unusable = |cause| Error::because(Kind::BedrockInternal, cause);
-        let origin = self.clients.origin(&opened.region).map_err(unusable)?;
-        let upstream = self.origins.upstream(&origin);
+        let upstream = self.origins.upstream(origin);
         let upstream = upstream.ok_or(Kind::BedrockInternal)?;
-        let request = request(&origin, opened, model, shaped, client_headers).await?;
+        let request = request(origin, opened, model, shaped, client_headers).await?;
         let answer = upstream.send(request).await?;
         if answer.head.status.is_success() {
             return Ok(answer);

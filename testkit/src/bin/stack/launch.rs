@@ -44,6 +44,10 @@ const OURS: [&str; 16] = [
     "PROXY_ADMIN_CREDENTIALS_ARN",
 ];
 
+/// Variables that a developer's shell has for Claude Code itself; what they say there
+/// need not be a limit that the proxy can have.
+const THEIRS: [&str; 2] = ["CLAUDE_CODE_MAX_OUTPUT_TOKENS", "MAX_THINKING_TOKENS"];
+
 const BEDROCK_URL: &str = "AWS_ENDPOINT_URL_BEDROCK_RUNTIME";
 
 /// Where things listen: on this machine only, unless told otherwise. All other
@@ -163,7 +167,7 @@ async fn start(mode: Mode, settings: &Settings, state: &State) -> Result<(System
         programs,
         admin_username: settings.admin_username.clone(),
         environment: std::env::vars_os()
-            .filter(|(name, _)| !ours().any(|ours| name == ours))
+            .filter(|(name, _)| !ours().chain(&THEIRS).any(|other| name == other))
             .chain(bedrock)
             .collect(),
         folder: state.folder.clone(),
@@ -329,6 +333,14 @@ fn say_what_is_ignored(mode: Mode) {
         if std::env::var_os(variable).is_some() {
             eprintln!(
                 "{variable} has no effect here: make {} sets it itself.",
+                mode.name()
+            );
+        }
+    }
+    for variable in THEIRS {
+        if std::env::var_os(variable).is_some() {
+            eprintln!(
+                "{variable} is for Claude Code here: make {} gives it to no proxy.",
                 mode.name()
             );
         }

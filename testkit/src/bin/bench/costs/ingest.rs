@@ -224,6 +224,7 @@ impl Writer {
             .filter_map(|_| self.company.event())
             .collect();
         let batch = push_request::Message::Batch(UsageBatch {
+            traceparent: String::new(),
             sequence: self.sequence,
             events,
         });
