@@ -51,21 +51,21 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(settings) => {
-            telemetry::start_logs(&cli.log)?;
+            telemetry::start_logs(&cli.log, io::stdout)?;
             serve(*settings).await?;
         }
         Command::Migrate(database) => {
-            telemetry::start_logs(&cli.log)?;
+            telemetry::start_logs(&cli.log, io::stderr)?;
             migrate(&database.database_url).await?;
         }
         Command::Openapi => print(&http::document().to_pretty_json()?)?,
         Command::HashPassword => print(&hash_password()?)?,
         Command::Usage(UsageCommand::Import(settings)) => {
-            telemetry::start_logs(&cli.log)?;
+            telemetry::start_logs(&cli.log, io::stderr)?;
             import(settings).await?;
         }
         Command::Usage(UsageCommand::Rebuild(database)) => {
-            telemetry::start_logs(&cli.log)?;
+            telemetry::start_logs(&cli.log, io::stderr)?;
             rebuild(database).await?;
         }
         Command::Health(settings) => {

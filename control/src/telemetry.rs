@@ -10,24 +10,27 @@ use ::telemetry::{
 };
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
-    fmt,
+    fmt::{self, MakeWriter},
     layer::SubscriberExt,
     util::SubscriberInitExt,
 };
 
 use crate::settings::{Log, LogFormat, LogLevel};
 
-/// Starts writing logs to standard output.
+/// Starts writing logs there: to standard output, or beside what a command says on it
+/// to standard error.
 ///
 /// # Errors
 /// When logging was started before.
-pub fn start_logs(log: &Log) -> anyhow::Result<()> {
+pub fn start_logs(
+    log: &Log,
+    to: impl for<'w> MakeWriter<'w> + Send + Sync + 'static,
+) -> anyhow::Result<()> {
     let registry = tracing_subscriber::registry().with(filter(log.log_level));
+    let layer = fmt::layer().with_writer(to);
     match log.log_format {
-        LogFormat::Json => registry
-            .with(fmt::layer().json().flatten_event(true))
-            .try_init()?,
-        LogFormat::Pretty => registry.with(fmt::layer()).try_init()?,
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init()?,
+        LogFormat::Pretty => registry.with(layer).try_init()?,
     }
     Ok(())
 }
