@@ -354,6 +354,7 @@ pub struct Log {
     #[arg(long, global = true, env = "PROXY_LOG_LEVEL", default_value = "info")]
     pub log_level: LogLevel,
 
+    /// How a line is written: as a JSON object, or for a person at a terminal.
     #[arg(long, global = true, env = "PROXY_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
 }

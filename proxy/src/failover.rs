@@ -32,8 +32,20 @@ use crate::{
     upstream::{Answer, Flow, bedrock::fault},
 };
 
-/// Why somebody was not asked first.
+/// Why somebody was not asked first, or not alone.
 const CIRCUIT_OPEN: &str = "circuit_open";
+const USAGE_LIMIT: &str = "usage_limit";
+const RATE_LIMIT: &str = "rate_limit";
+const TIMEOUT: &str = "timeout";
+
+/// Every reason for a fallback that there is.
+pub fn reasons() -> impl Iterator<Item = &'static str> {
+    let kinds = Kind::ALL.into_iter();
+    let kinds = kinds.filter(|it| fallback::of_kind(*it).moves_on);
+    [CIRCUIT_OPEN, USAGE_LIMIT, RATE_LIMIT, SERVER_ERROR, TIMEOUT]
+        .into_iter()
+        .chain(kinds.map(Kind::label))
+}
 
 /// How long the words of a refusal are waited for.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
@@ -311,11 +323,11 @@ impl Failed {
     /// The label in metrics.
     fn reason(&self) -> &'static str {
         match (&self.result, self.verdict.counts) {
-            (_, Some(Failure::Limit { .. })) => "usage_limit",
+            (_, Some(Failure::Limit { .. })) => USAGE_LIMIT,
             (Err(error), _) => error.kind.label(),
-            (Ok(answer), _) if answer.head.status == StatusCode::TOO_MANY_REQUESTS => "rate_limit",
-            (Ok(answer), _) if answer.head.status.is_server_error() => "server_error",
-            (Ok(_), _) => "timeout",
+            (Ok(answer), _) if answer.head.status == StatusCode::TOO_MANY_REQUESTS => RATE_LIMIT,
+            (Ok(answer), _) if answer.head.status.is_server_error() => SERVER_ERROR,
+            (Ok(_), _) => TIMEOUT,
         }
     }
 }

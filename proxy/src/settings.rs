@@ -385,6 +385,8 @@ pub struct Log {
     )]
     pub level: LogLevel,
 
+    /// How a line is written: as a JSON object, or for a person at a terminal. What is
+    /// to be imported must be JSON.
     #[arg(
         long = "log-format",
         env = "PROXY_LOG_FORMAT",

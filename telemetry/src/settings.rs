@@ -38,9 +38,9 @@ pub struct Exports {
     #[arg(long, env = "OTEL_METRICS_EXPORTER", default_value = "otlp")]
     pub metrics_exporter: Exporter,
 
-    /// Sends neither.
+    /// Sends neither, if it is `true`.
     #[arg(long, env = "OTEL_SDK_DISABLED", default_value = "false", num_args = 0..=1,
-          default_missing_value = "true", action = ArgAction::Set)]
+          default_missing_value = "true", action = ArgAction::Set, value_parser = boolean)]
     pub otel_sdk_disabled: bool,
 
     /// Metrics for CloudWatch on standard output, in its embedded metric format and
@@ -54,14 +54,28 @@ pub struct Exports {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Protocol {
     #[default]
+    #[value(alias = "")]
     Grpc,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Exporter {
     #[default]
+    #[value(alias = "")]
     Otlp,
     None,
+}
+
+/// In any case; nothing is false.
+///
+/// Source: OpenTelemetry's specification of environment variables. It takes everything
+/// else for false, too, which would hide a mistake.
+fn boolean(text: &str) -> Result<bool, String> {
+    match &*text.to_ascii_lowercase() {
+        "true" => Ok(true),
+        "false" | "" => Ok(false),
+        _ => Err("it must be true or false".to_owned()),
+    }
 }
 
 impl Exports {
@@ -93,6 +107,36 @@ impl Exports {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        exports: Exports,
+    }
+
+    #[test]
+    fn what_is_set_to_nothing_is_not_set() {
+        let read = |arguments: &[&str]| {
+            let arguments = [&["program"], arguments].concat();
+            <Cli as clap::Parser>::try_parse_from(arguments).map(|it| it.exports)
+        };
+        let exports = read(&[
+            "--traces-exporter=",
+            "--metrics-exporter=",
+            "--otlp-protocol=",
+            "--otel-sdk-disabled=",
+        ]);
+        let exports = exports.unwrap();
+        assert_eq!(exports.traces_exporter, Exporter::Otlp);
+        assert_eq!(exports.metrics_exporter, Exporter::Otlp);
+        assert!(!exports.otel_sdk_disabled);
+        assert!(
+            read(&["--otel-sdk-disabled=TRUE"])
+                .unwrap()
+                .otel_sdk_disabled
+        );
+        assert!(read(&["--otel-sdk-disabled=yes"]).is_err());
+    }
 
     #[test]
     fn each_signal_has_its_own_endpoint_or_the_common_one() {

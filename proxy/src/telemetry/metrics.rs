@@ -7,7 +7,7 @@ use ::telemetry::{catalog::Metric, recorder::Service};
 use metrics::{Counter, Histogram, Unit, counter, gauge, histogram};
 use proto::sync::{Outcome, Provider, Tokens};
 
-use crate::{endpoint::Endpoint, error::Kind};
+use crate::{endpoint::Endpoint, error::Kind, failover};
 
 /// From the time that a local answer takes to the longest that a model does.
 const SECONDS: [f64; 14] = [
@@ -325,6 +325,10 @@ fn register() {
         for kind in &failures {
             counter!(PROVIDER_FAILURES, "provider" => provider, "kind" => *kind).increment(0);
         }
+    }
+    // An increase is seen only of what was there before it.
+    for reason in failover::reasons() {
+        counter!(FALLBACKS, "reason" => reason).increment(0);
     }
     counter!(LOG_LINES_DROPPED).increment(0);
     counter!(SNAPSHOTS).increment(0);
