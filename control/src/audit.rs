@@ -175,6 +175,13 @@ pub fn user(user: &User) -> Value {
     })
 }
 
+/// The same with how many of the user's access keys have a credential for Bedrock.
+pub fn user_with(of: &User, bedrock_keys: i64) -> Value {
+    let mut value = user(of);
+    value["bedrock_keys"] = bedrock_keys.into();
+    value
+}
+
 pub fn budget(monthly_budget_usd: Option<Usd>) -> Value {
     json!({ "monthly_budget_usd": monthly_budget_usd })
 }

@@ -25,6 +25,7 @@ use crate::{
     store::{
         access_keys,
         audit_log::AuditAction,
+        bedrock_keys,
         users::{
             self, Filter, NewUser, Order, RoutingStrategy, Search, User, UserPatch, UserSort,
             UserStatus,
@@ -370,10 +371,11 @@ pub(super) async fn delete(
     let (revoked, recorded) = connection
         .transaction(async |connection| {
             let user = held(connection, user_id).await?;
+            let erased = bedrock_keys::count_of_user(connection, user_id).await?;
             let revoked = access_keys::revoke_all_of_user(connection, user_id).await?;
             users::delete(connection, user_id).await?;
             let action = AuditAction::UserDeleted;
-            let entry = Entry::ended(action, Object::user(&user), audit::user(&user));
+            let entry = Entry::ended(action, Object::user(&user), audit::user_with(&user, erased));
             let recorded = author.record(connection, &entry).await?;
             Ok::<_, Error>((revoked, recorded))
         })
@@ -447,9 +449,16 @@ async fn switch(
             if before.status == status {
                 return Err(conflict.into());
             }
+            let erased = bedrock_keys::count_of_user(connection, id).await?;
             users::set_status(connection, id, status).await?;
             let user = found(connection, id).await?;
-            let recorded = record(connection, author, action, &before, &user).await?;
+            let left = bedrock_keys::count_of_user(connection, id).await?;
+            let (old, new) = (
+                audit::user_with(&before, erased),
+                audit::user_with(&user, left),
+            );
+            let entry = Entry::changed(action, Object::user(&user), old, new);
+            let recorded = author.record(connection, &entry).await?;
             Ok((user, recorded))
         })
         .await

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     Result,
-    schema::{bedrock_keys, token_usage},
+    schema::{access_keys, bedrock_keys, token_usage},
     text_enum,
 };
 
@@ -133,6 +133,17 @@ pub async fn delete(connection: &mut AsyncPgConnection, access_key_id: Uuid) -> 
         .execute(connection)
         .await?;
     Ok(deleted > 0)
+}
+
+/// How many of a user's access keys have a credential.
+pub async fn count_of_user(connection: &mut AsyncPgConnection, user_id: Uuid) -> Result<i64> {
+    let count = bedrock_keys::table
+        .inner_join(access_keys::table.on(access_keys::id.eq(bedrock_keys::access_key_id)))
+        .filter(access_keys::user_id.eq(user_id))
+        .count()
+        .get_result(connection)
+        .await?;
+    Ok(count)
 }
 
 /// Of these access keys' credentials those that there are.

@@ -231,6 +231,12 @@ async fn a_credential_ends_with_its_key_and_with_its_user() {
         copy.advance().await;
         assert_eq!(held(&copy, &key), None, "{way}: in the same delta");
         assert_eq!(stored(&app).await, 0, "{way}");
+        let log = app.get("/admin/audit-log?limit=1").await.body;
+        let before = &log["items"][0]["before"];
+        match way {
+            "revoke" => assert_eq!(before["has_bedrock_key"], true, "{log}"),
+            _ => assert_eq!(before["bedrock_keys"], 1, "{log}"),
+        }
     }
 
     let (user, key) = user_with_key(&app).await;
