@@ -220,6 +220,18 @@ def test_what_an_arn_names_is_not_looked_for_in_the_secret(rendered):
             assert env[name]["valueFrom"]["secretKeyRef"]["optional"] is True
 
 
+def test_what_a_file_has_is_not_looked_for_in_the_secret():
+    files = ["PROXY_KEY_HASHER_SECRET", "PROXY_SYNC_TOKEN", "PROXY_LOCAL_ENCRYPTION_KEY"]
+    given = [part for it in files for part in ("--set", f"settings.{it}_FILE=/etc/own/{it}")]
+    given += ["--set", "control.settings.PROXY_DATABASE_URL_FILE=/etc/own/database"]
+    objects = render([], *given)
+    for component in ["proxy", "control"]:
+        assert environment(objects, component)[f"{files[0]}_FILE"]["value"] == f"/etc/own/{files[0]}"
+        assert not from_secret(objects, component) & {*files, "PROXY_DATABASE_URL"}
+    assert from_secret(objects, "migration") == set()
+    assert "PROXY_JWT_SECRET" in from_secret(objects, "control")
+
+
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_every_setting_exists(rendered, name, known):
     for component in pods(rendered[name]):

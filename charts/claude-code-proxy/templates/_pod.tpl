@@ -3,7 +3,8 @@
 {{/*
 Variables from the Secret, from the chart and from settings, the last of which win
 over nothing: the schema refuses what the chart sets. A dict of root, values, must
-and may (variables from the Secret), given (variables of the chart).
+and may (variables from the Secret), given (variables of the chart). What settings name
+as …_ARN or …_FILE is not looked for in the Secret.
 */}}
 {{- define "env" -}}
 {{- $settings := mergeOverwrite (dict) .root.Values.settings .values.settings -}}
@@ -12,7 +13,7 @@ and may (variables from the Secret), given (variables of the chart).
 {{- $must := .must -}}
 {{- range concat .must .may }}
 {{- $other := default (printf "%s_ARN" .) (get $others .) -}}
-{{- if not (or (hasKey $settings .) (hasKey $settings $other)) }}
+{{- if not (or (hasKey $settings .) (hasKey $settings $other) (hasKey $settings (printf "%s_FILE" .))) }}
 - name: {{ . }}
   valueFrom:
     secretKeyRef:
