@@ -212,10 +212,10 @@ describe('settings', () => {
   test('can neither be a secret in clear nor move what others look for', () => {
     const chart = JSON.parse(
       readFileSync('../charts/claude-code-proxy/values.schema.json', 'utf8'),
-    ) as { definitions: { settings: { propertyNames: { not: { enum: string[] } } } } };
+    ) as { definitions: { taken: { enum: string[] } } };
     const secrets = [...known].filter((name) => name.endsWith('_ARN'));
     const refused = [
-      ...chart.definitions.settings.propertyNames.not.enum,
+      ...chart.definitions.taken.enum,
       ...secrets.flatMap((arn) => [arn, arn.replace('_ARN', ''), arn.replace('_ARN', '_FILE')]),
       ...[...known].filter((name) => name.endsWith('_ADDR')),
       'PROXY_ADMIN_USERNAME',

@@ -11,9 +11,13 @@ as …_ARN or …_FILE is not looked for in the Secret.
 {{- $secret := include "secretName" .root -}}
 {{- $others := dict "PROXY_ADMIN_USERNAME" "PROXY_ADMIN_CREDENTIALS_ARN" "PROXY_ADMIN_PASSWORD_HASH" "PROXY_ADMIN_CREDENTIALS_ARN" "PROXY_LOCAL_ENCRYPTION_KEY" "PROXY_KMS_KEY_ID" -}}
 {{- $must := .must -}}
+{{- $isThere := or .root.Values.secret.name .root.Values.externalSecret.enabled -}}
 {{- range concat .must .may }}
 {{- $other := default (printf "%s_ARN" .) (get $others .) -}}
 {{- if not (or (hasKey $settings .) (hasKey $settings $other) (hasKey $settings (printf "%s_FILE" .))) }}
+{{- if and (has . $must) (not $isThere) }}
+{{- fail (printf "secret.name: must be set, or externalSecret.enabled, because %s comes from there" .) }}
+{{- end }}
 - name: {{ . }}
   valueFrom:
     secretKeyRef:
