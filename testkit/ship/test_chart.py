@@ -362,10 +362,11 @@ def test_a_network_policy_lets_through_what_is_needed_and_no_more(rendered):
 
     proxy = of(objects, "NetworkPolicy", "proxy")["spec"]
     assert ports(proxy["ingress"]) == [["http"], ["ops"]]
-    assert ports(proxy["egress"]) == [[53, 53], [443, 4317], [8001]]
+    # A variable of the proxies only names the one with 3128.
+    assert ports(proxy["egress"]) == [[53, 53], [3128, 4317, 443, 80], [8001]]
     control = of(objects, "NetworkPolicy", "control")["spec"]
     assert ports(control["ingress"]) == [["admin"], ["grpc"], ["ops"]]
-    assert ports(control["egress"]) == [[53, 53], [443, 4317], [5432]]
+    assert ports(control["egress"]) == [[53, 53], [4317, 443, 80], [5432]]
     migration = of(objects, "NetworkPolicy", "migration")["spec"]
     assert "ingress" not in migration and migration["policyTypes"] == ["Ingress", "Egress"]
     assert ports(migration["egress"]) == ports(control["egress"])
@@ -374,6 +375,39 @@ def test_a_network_policy_lets_through_what_is_needed_and_no_more(rendered):
     assert ports(quiet["ingress"]) == [["http"]]
     for rule in control["ingress"]:
         assert rule["from"]
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("https://elsewhere:9443", 9443),
+        ("https://elsewhere", 443),
+        ("http://elsewhere/path:1", 80),
+        ("http://[fd00::1]:8001", 8001),
+    ],
+)
+def test_a_network_policy_lets_through_to_where_control_is(url, port):
+    given = ["--set", "networkPolicy.enabled=true", "--set", f"proxy.controlUrl={url}"]
+    # Also when this release has a control, which is another one then.
+    for files in [[DEFAULT], [CI / "proxy-only.yaml"]]:
+        rule = of(render(files, *given), "NetworkPolicy", "proxy")["spec"]["egress"][-1]
+        assert rule == {"ports": [{"port": port}]}
+
+
+def test_a_network_policy_opens_the_ports_of_urls_that_a_process_asks():
+    asked = {
+        "settings.PROXY_PUBLIC_URL": "http://nobody-goes-there:1",
+        "settings.PROXY_TIMEZONE": "UTC",
+        "control.settings.PROXY_BUDGET_WEBHOOK_URL": "https://chat:8443/alerts",
+        "proxy.settings.PROXY_PLAN_API_URL": "http://simulator",
+    }
+    given = [part for it in asked.items() for part in ("--set", "=".join(it))]
+    objects = render([DEFAULT], "--set", "networkPolicy.enabled=true", *given)
+    found = {
+        name: {it["port"] for it in of(objects, "NetworkPolicy", name)["spec"]["egress"][1]["ports"]}
+        for name in ["proxy", "control"]
+    }
+    assert found == {"proxy": {443, 80}, "control": {443, 8443}}
 
 
 def test_routes_lead_clients_to_the_proxies_and_everything_else_to_control(rendered):

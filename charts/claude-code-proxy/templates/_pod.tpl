@@ -107,3 +107,25 @@ readinessProbe:
   periodSeconds: 5
   timeoutSeconds: 3
 {{- end -}}
+
+{{/*
+Ports that a program reaches upstream: those that are given, and those of the URLs
+in its settings. A dict of root and values; JSON, because a template makes texts only.
+*/}}
+{{- define "upstreamPorts" -}}
+{{- $ports := list -}}
+{{- range .root.Values.networkPolicy.upstreamPorts }}{{ $ports = append $ports (int . | toString) }}{{ end -}}
+{{- /* The console prints it; nobody goes there. */ -}}
+{{- $urls := values (omit (mergeOverwrite (dict) .root.Values.settings .values.settings) "PROXY_PUBLIC_URL") -}}
+{{- range .values.extraEnv }}{{ $urls = append $urls (default "" .value) }}{{ end -}}
+{{- range $urls }}
+{{- if regexMatch "^https?://" . }}{{ $ports = append $ports (include "port" .) }}{{ end -}}
+{{- end -}}
+{{- $ports | uniq | sortAlpha | toJson -}}
+{{- end -}}
+
+{{- define "port" -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- default (ternary "443" "80" (eq $url.scheme "https")) $port -}}
+{{- end -}}
