@@ -108,11 +108,11 @@ export type Parameters = Readonly<ReturnType<typeof parameters>>;
 
 /**
  * Checks the context variables, and names each one that cannot be used.
- * `context` may hold CDK's own, too, whose names are not like ours.
+ * `context` may hold CDK's own, too.
  */
 export function parameters(context: Readonly<Record<string, unknown>>) {
   const given = Object.entries(context).filter(
-    ([name, value]) => /^[a-z_]+$/.test(name) && value !== undefined,
+    ([name, value]) => !isCdks(name) && value !== undefined,
   );
   const ours = Object.fromEntries(given.map(([name, value]) => [name, text(value)]));
   const read = Context.safeParse(ours);
@@ -121,14 +121,32 @@ export function parameters(context: Readonly<Record<string, unknown>>) {
     throw new Error(`context variables that cannot be used:\n${lines.join('\n')}`);
   }
   const { data } = read;
+  const zone = data.hosted_zone_name ?? data.domain_name;
+  if (!`.${data.domain_name}`.endsWith(`.${zone}`)) {
+    throw new Error(
+      `context variables that cannot be used:\n  domain_name: must be in hosted_zone_name, ${zone}`,
+    );
+  }
   return {
     ...data,
     ...ENVIRONMENTS[data.environment],
-    hosted_zone_name: data.hosted_zone_name ?? data.domain_name,
+    hosted_zone_name: zone,
     command_image: data.command_image ?? data.control_image,
     bedrock_region: data.bedrock_region ?? data.region,
     runbook_url: data.runbook_url ?? 'docs/runbook.md',
   };
+}
+
+/** Names of CDK have a colon, but for these, which its command remembers or reads. */
+const CDKS = [
+  'acknowledged-issue-numbers',
+  'assets-ecr-repository-name',
+  'cdk-migrate',
+  'cli-telemetry',
+];
+
+function isCdks(name: string): boolean {
+  return name.includes(':') || CDKS.includes(name);
 }
 
 function complaint(issue: z.core.$ZodIssue, given: Readonly<Record<string, unknown>>): string {

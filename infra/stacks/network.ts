@@ -104,7 +104,7 @@ export class NetworkStack extends Stack {
     connect(control, database, PORTS.database, 'Postgres');
     proxy.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'Anthropic API, Bedrock, AWS');
     control.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'AWS, budget alerts');
-    this.permitCollector(parameters);
+    this.permitOwn(parameters);
   }
 
   /**
@@ -124,17 +124,27 @@ export class NetworkStack extends Stack {
     });
   }
 
-  private permitCollector({ collector_endpoint }: Parameters) {
-    const port = collector_endpoint ? portOf(collector_endpoint) : 443;
-    if (port === 443) return;
-    for (const process of [this.proxy, this.control]) {
-      process.addEgressRule(Peer.anyIpv4(), Port.tcp(port), 'OpenTelemetry collector');
-    }
+  /** Where the operator's own URLs lead, as far as 443 does not. */
+  private permitOwn({ collector_endpoint, budget_webhook_url }: Parameters) {
+    reach(this.proxy, [[collector_endpoint, 'OpenTelemetry collector']]);
+    reach(this.control, [
+      [collector_endpoint, 'OpenTelemetry collector'],
+      [budget_webhook_url, 'budget alerts'],
+    ]);
   }
 }
 
 interface NetworkProps extends StackProps {
   readonly parameters: Parameters;
+}
+
+function reach(from: ec2.SecurityGroup, targets: readonly [string | undefined, string][]) {
+  const open = new Set([443]);
+  for (const [url, what] of targets) {
+    if (!url || open.has(portOf(url))) continue;
+    open.add(portOf(url));
+    from.addEgressRule(Peer.anyIpv4(), Port.tcp(portOf(url)), what);
+  }
 }
 
 function portOf(url: string): number {

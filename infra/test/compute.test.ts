@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { Match } from 'aws-cdk-lib/assertions';
 import { describe, expect, test } from 'vitest';
 
+import { parameters } from '../parameters.ts';
+import { SAMPLE } from '../sample.ts';
+import { added } from '../stacks/compute/settings.ts';
 import { properties, template } from './synthesised.ts';
 
 const SERVICE = 'AWS::ECS::Service';
@@ -203,6 +206,40 @@ describe('settings', () => {
     const control_settings = { PROXY_PUBLIC_URL: 'https://elsewhere.example.com' };
     expect(() => container('control', { control_settings })).toThrow(
       'control_settings: PROXY_PUBLIC_URL is set by the stack',
+    );
+  });
+
+  test('can neither be a secret in clear nor move what others look for', () => {
+    const chart = JSON.parse(
+      readFileSync('../charts/claude-code-proxy/values.schema.json', 'utf8'),
+    ) as { definitions: { taken: { enum: string[] } } };
+    const secrets = [...known].filter((name) => name.endsWith('_ARN'));
+    const refused = [
+      ...chart.definitions.taken.enum,
+      ...secrets.flatMap((arn) => [arn, arn.replace('_ARN', ''), arn.replace('_ARN', '_FILE')]),
+      ...[...known].filter((name) => name.endsWith('_ADDR')),
+      'PROXY_ADMIN_USERNAME',
+      'AWS_SECRET_ACCESS_KEY',
+      'AWS_SESSION_TOKEN',
+      'AWS_BEARER_TOKEN_BEDROCK',
+      'OTEL_EXPORTER_OTLP_HEADERS',
+      'OTEL_EXPORTER_OTLP_TRACES_HEADERS',
+    ];
+    expect(secrets.length).toBeGreaterThan(5);
+    const { proxy_settings } = parameters({
+      ...SAMPLE,
+      proxy_settings: Object.fromEntries(refused.map((name) => [name, 'in clear'])),
+    });
+    for (const variable of refused) {
+      const one = { ...parameters(SAMPLE), proxy_settings: { [variable]: 'in clear' } };
+      const ours = { PROXY_CONTROL_URL: '', PROXY_DRAIN_TIMEOUT: '' };
+      expect(() => added('proxy_settings', one, ours), variable).toThrow(
+        `proxy_settings: ${variable} `,
+      );
+    }
+    // The stack asks, and all are said at once.
+    expect(() => container('proxy', { proxy_settings })).toThrow(
+      /PROXY_LISTEN_ADDR is where.*\n(.*\n)*.*PROXY_PLAN_API_KEY is a secret/,
     );
   });
 

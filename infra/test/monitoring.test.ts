@@ -68,16 +68,28 @@ describe('alarms', () => {
     }
   });
 
-  test('the share that moved on is one of requests, each counted once', () => {
+  test('the share that moved on is one of requests that a provider was asked, each counted once', () => {
     const { Metrics = [], Threshold } = alarm('HighFallbackRate');
-    const stats = Metrics.flatMap((it) => it.MetricStat ?? []);
-    expect(stats.map((it) => it.Metric.MetricName)).toEqual(['RequestsEnded', 'FallbackCount']);
-    for (const { Metric } of stats) {
-      expect(Metric.Dimensions).toEqual([{ Name: 'Service', Value: 'proxy' }]);
-    }
-    expect(Metrics.flatMap((it) => it.Expression ?? [])).toEqual([
-      'IF(requests >= 10, 100 * FILL(fallbacks, 0) / requests, 0)',
+    const stats = Metrics.flatMap(({ Id, MetricStat }) => (MetricStat ? [{ Id, MetricStat }] : []));
+    const looked = stats.map(({ Id, MetricStat: { Stat, Metric } }) => [
+      Id,
+      Stat,
+      Metric.MetricName,
+      ...Metric.Dimensions,
     ]);
+    const proxy = { Name: 'Service', Value: 'proxy' };
+    expect(looked).toEqual([
+      ['ended', 'Sum', 'RequestsEnded', proxy],
+      ['plan', 'Sum', 'RequestCount', { Name: 'Provider', Value: 'plan' }],
+      ['bedrock', 'Sum', 'RequestCount', { Name: 'Provider', Value: 'bedrock' }],
+      ['fallbacks', 'Sum', 'FallbackCount', proxy],
+    ]);
+    const expressions = Metrics.filter((it) => it.Expression);
+    expect(expressions.map((it) => it.Expression)).toEqual([
+      'IF(requests >= 10, 100 * FILL(fallbacks, 0) / requests, 0)',
+      'MIN([ended, FILL(plan, 0) + FILL(bedrock, 0)])',
+    ]);
+    expect(expressions[1]?.Id).toBe('requests');
     expect(Threshold).toBe(10);
   });
 

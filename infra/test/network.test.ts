@@ -48,6 +48,17 @@ test('only the load balancer is open to everybody', () => {
   expect(open.map((it) => it.GroupDescription)).toEqual(['Claude Code Proxy: load balancer']);
 });
 
+/** The ports that a group may ask anywhere. */
+function ways(who: 'proxies' | 'control', context: Readonly<Record<string, unknown>>): number[] {
+  interface Group {
+    readonly GroupDescription: string;
+    readonly SecurityGroupEgress: { readonly CidrIp: string; readonly FromPort: number }[];
+  }
+  const groups = properties<Group>(template('Network', context), 'AWS::EC2::SecurityGroup');
+  const [group] = groups.filter((it) => it.GroupDescription.endsWith(`: ${who}`));
+  return group?.SecurityGroupEgress.map((it) => it.FromPort) ?? [];
+}
+
 test.each([
   ['http://collector.example.com:4317', [4317]],
   ['http://collector.example.com', [80]],
@@ -55,19 +66,23 @@ test.each([
   ['https://collector.example.com', []],
   [undefined, []],
 ])('a collector at %s is reached at %j by both processes', (collector_endpoint, ports) => {
-  interface Group {
-    readonly GroupDescription: string;
-    readonly SecurityGroupEgress: { readonly CidrIp: string; readonly FromPort: number }[];
+  for (const who of ['proxies', 'control'] as const) {
+    expect(ways(who, { collector_endpoint })).toEqual([443, ...ports]);
   }
-  const groups = properties<Group>(
-    template('Network', { collector_endpoint }),
-    'AWS::EC2::SecurityGroup',
-  );
-  const processes = groups.filter((it) => /: (proxies|control)$/.test(it.GroupDescription));
-  expect(processes).toHaveLength(2);
-  for (const { SecurityGroupEgress: egress } of processes) {
-    expect(egress.map((it) => it.FromPort)).toEqual([443, ...ports]);
-  }
+});
+
+test.each([
+  ['https://example.com:8443/alerts', [8443]],
+  ['http://example.com/alerts', [80]],
+  ['https://example.com/alerts', []],
+])('a webhook at %s is reached at %j by control only', (budget_webhook_url, ports) => {
+  expect(ways('control', { budget_webhook_url })).toEqual([443, ...ports]);
+  expect(ways('proxies', { budget_webhook_url })).toEqual([443]);
+  // A port that both need is opened once.
+  const collector_endpoint = 'http://collector.example.com';
+  expect(ways('control', { collector_endpoint, budget_webhook_url })).toEqual([
+    ...new Set([443, 80, ...ports]),
+  ]);
 });
 
 test('the database has no way out', () => {

@@ -46,6 +46,9 @@ describe('context variables', () => {
     ['proxy_settings', '["PROXY_MAX_STALENESS"]'],
     ['control_settings', '{"usage_retention_days": "7"}'],
     ['admin_cidr', '203.0.113.0/24'],
+    ['alarmEmail', 'ops@example.com'],
+    ['alarm-email', 'ops@example.com'],
+    ['hosted_zone_name', 'https://example.com'],
   ])('%s = %s is refused, and named', (name, value) => {
     expect(() => parameters({ ...SAMPLE, [name]: value })).toThrow(` ${name}: `);
   });
@@ -56,8 +59,33 @@ describe('context variables', () => {
     );
   });
 
+  test.each([
+    ['proxy.example.com', 'proxy.example.com'],
+    ['proxy.example.com', 'example.com'],
+    ['a.proxy.example.com', 'example.com'],
+  ])('%s is a name in the zone %s', (domain_name, hosted_zone_name) => {
+    expect(parameters({ ...SAMPLE, domain_name, hosted_zone_name })).toMatchObject({
+      domain_name,
+      hosted_zone_name,
+    });
+  });
+
+  test.each([
+    ['proxy.example.com', 'example.org'],
+    ['notexample.com', 'example.com'],
+    ['example.com', 'proxy.example.com'],
+  ])('%s is none in the zone %s', (domain_name, hosted_zone_name) => {
+    expect(() => parameters({ ...SAMPLE, domain_name, hosted_zone_name })).toThrow(
+      ` domain_name: must be in hosted_zone_name, ${hosted_zone_name}`,
+    );
+  });
+
   test('those of CDK itself do not matter', () => {
-    const cdks = { '@aws-cdk/core:checkSecretUsage': true, 'aws:cdk:enable-path-metadata': true };
+    const cdks = {
+      '@aws-cdk/core:checkSecretUsage': true,
+      'aws:cdk:enable-path-metadata': true,
+      'cli-telemetry': false,
+    };
     expect(parameters({ ...SAMPLE, ...cdks })).toEqual(parameters(SAMPLE));
   });
 

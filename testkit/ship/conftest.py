@@ -66,7 +66,8 @@ def started(*command, env, ready, **more):
 
 def variables(program):
     """The variables of a program, and whether each is a secret."""
-    source = (ROOT / program / "src/settings.rs").read_text()
+    sources = [f"{program}/src/settings.rs", "telemetry/src/settings.rs"]
+    source = "".join((ROOT / it).read_text() for it in sources)
     attributes = re.findall(r"#\[arg\((.*?)\)\]\n", source, re.DOTALL)
     found = {}
     for attribute in attributes:

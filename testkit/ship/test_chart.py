@@ -14,9 +14,10 @@ from conftest import COLLECTOR, CONTROL_DRAIN, FAREWELL, FLUSH, ROOT, TOOLS, run
 CHART = ROOT / "charts/claude-code-proxy"
 CI = CHART / "ci"
 HA = CHART / "values-ha.yaml"
+DEFAULT = CI / "default.yaml"
 CONFIGURATIONS = {
-    "default": [],
-    "ha": [HA],
+    "default": [DEFAULT],
+    "ha": [HA, DEFAULT],
     "everything": [HA, CI / "everything.yaml"],
     "proxy-only": [CI / "proxy-only.yaml"],
     "control-only": [CI / "control-only.yaml"],
@@ -180,7 +181,7 @@ def test_kubelet_asks_the_operators_port(rendered, component):
 
 def test_a_pod_outlives_its_drain():
     for seconds in ["110", "600"]:
-        objects = render([], "--set", f"proxy.drainTimeoutSeconds={seconds}")
+        objects = render([DEFAULT], "--set", f"proxy.drainTimeoutSeconds={seconds}")
         assert environment(objects, "proxy")["PROXY_DRAIN_TIMEOUT"]["value"] == seconds
         grace = pods(objects)["proxy"]["spec"]["terminationGracePeriodSeconds"]
         assert grace > int(seconds) + FAREWELL + FLUSH + COLLECTOR
@@ -192,7 +193,7 @@ def test_a_pod_outlives_its_drain():
 
 def test_control_waits_until_nobody_is_sent_to_it_where_kubernetes_can():
     for version, can in [("1.29.0", False), ("1.30.0", True)]:
-        it = container(render([], kubernetes=version), "control")
+        it = container(render([DEFAULT], kubernetes=version), "control")
         assert ("lifecycle" in it) == can
 
 
@@ -220,6 +221,27 @@ def test_what_an_arn_names_is_not_looked_for_in_the_secret(rendered):
             assert env[name]["valueFrom"]["secretKeyRef"]["optional"] is True
 
 
+def test_what_a_file_has_is_not_looked_for_in_the_secret():
+    files = ["PROXY_KEY_HASHER_SECRET", "PROXY_SYNC_TOKEN", "PROXY_LOCAL_ENCRYPTION_KEY"]
+    given = [part for it in files for part in ("--set", f"settings.{it}_FILE=/etc/own/{it}")]
+    given += ["--set", "control.settings.PROXY_DATABASE_URL_FILE=/etc/own/database"]
+    objects = render([DEFAULT], *given)
+    for component in ["proxy", "control"]:
+        assert environment(objects, component)[f"{files[0]}_FILE"]["value"] == f"/etc/own/{files[0]}"
+        assert not from_secret(objects, component) & {*files, "PROXY_DATABASE_URL"}
+    assert from_secret(objects, "migration") == set()
+    assert "PROXY_JWT_SECRET" in from_secret(objects, "control")
+
+
+def test_settings_may_be_all_that_there_are_but_what_the_chart_sets_and_secrets(known):
+    definitions = json.loads((CHART / "values.schema.json").read_text())["definitions"]
+    taken, allowed = ({*definitions[it]["enum"]} for it in ["taken", "known"])
+    assert taken & allowed == set()
+    assert taken | allowed == {it for it in known if it.startswith("PROXY_")}
+    secrets = {it.removesuffix("_FILE") for it in known if it.endswith("_FILE")}
+    assert secrets and secrets <= taken
+
+
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_every_setting_exists(rendered, name, known):
     for component in pods(rendered[name]):
@@ -229,7 +251,7 @@ def test_every_setting_exists(rendered, name, known):
 
 def test_an_image_is_named_by_its_tag_or_exactly():
     def images(*given):
-        objects = render([], *(part for it in given for part in ("--set", it)))
+        objects = render([DEFAULT], *(part for it in given for part in ("--set", it)))
         return {name: container(objects, name)["image"] for name in pods(objects)}
 
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
@@ -261,7 +283,7 @@ def test_a_restored_database_is_told_by_a_job_like_that_of_the_migration():
     guide = (ROOT / "docs/kubernetes.md").read_text()
     before, after = re.search(r"sed 's/(args: .*)/(args: .*)/'", guide).groups()
     template = ["--show-only", "templates/migration.yaml", "--kube-version", KUBERNETES[-1]]
-    text = run(*helm("template", "gateway", CHART, *template))
+    text = run(*helm("template", "gateway", CHART, *values([DEFAULT]), *template))
     job = yaml.safe_load(re.sub(before, after, text))
     assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["new-epoch"]
     name = job["metadata"]["name"]
@@ -278,7 +300,7 @@ def test_proxies_scale_on_streams_and_cpu(rendered):
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (3, 50)
     # It would be set back at every upgrade.
     assert "replicas" not in of(rendered["ha"], "Deployment", "proxy")["spec"]
-    cpu_only = render([HA], "--set", "proxy.autoscaling.activeRequests=0")
+    cpu_only = render([HA, DEFAULT], "--set", "proxy.autoscaling.activeRequests=0")
     scaler = of(cpu_only, "HorizontalPodAutoscaler", "proxy")["spec"]
     assert [it["type"] for it in scaler["metrics"]] == ["Resource"]
 
@@ -340,10 +362,11 @@ def test_a_network_policy_lets_through_what_is_needed_and_no_more(rendered):
 
     proxy = of(objects, "NetworkPolicy", "proxy")["spec"]
     assert ports(proxy["ingress"]) == [["http"], ["ops"]]
-    assert ports(proxy["egress"]) == [[53, 53], [443, 4317], [8001]]
+    # A variable of the proxies only names the one with 3128.
+    assert ports(proxy["egress"]) == [[53, 53], [3128, 4317, 443, 80], [8001]]
     control = of(objects, "NetworkPolicy", "control")["spec"]
     assert ports(control["ingress"]) == [["admin"], ["grpc"], ["ops"]]
-    assert ports(control["egress"]) == [[53, 53], [443, 4317], [5432]]
+    assert ports(control["egress"]) == [[53, 53], [4317, 443, 80], [5432]]
     migration = of(objects, "NetworkPolicy", "migration")["spec"]
     assert "ingress" not in migration and migration["policyTypes"] == ["Ingress", "Egress"]
     assert ports(migration["egress"]) == ports(control["egress"])
@@ -352,6 +375,39 @@ def test_a_network_policy_lets_through_what_is_needed_and_no_more(rendered):
     assert ports(quiet["ingress"]) == [["http"]]
     for rule in control["ingress"]:
         assert rule["from"]
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("https://elsewhere:9443", 9443),
+        ("https://elsewhere", 443),
+        ("http://elsewhere/path:1", 80),
+        ("http://[fd00::1]:8001", 8001),
+    ],
+)
+def test_a_network_policy_lets_through_to_where_control_is(url, port):
+    given = ["--set", "networkPolicy.enabled=true", "--set", f"proxy.controlUrl={url}"]
+    # Also when this release has a control, which is another one then.
+    for files in [[DEFAULT], [CI / "proxy-only.yaml"]]:
+        rule = of(render(files, *given), "NetworkPolicy", "proxy")["spec"]["egress"][-1]
+        assert rule == {"ports": [{"port": port}]}
+
+
+def test_a_network_policy_opens_the_ports_of_urls_that_a_process_asks():
+    asked = {
+        "settings.PROXY_PUBLIC_URL": "http://nobody-goes-there:1",
+        "settings.PROXY_TIMEZONE": "UTC",
+        "control.settings.PROXY_BUDGET_WEBHOOK_URL": "https://chat:8443/alerts",
+        "proxy.settings.PROXY_PLAN_API_URL": "http://simulator",
+    }
+    given = [part for it in asked.items() for part in ("--set", "=".join(it))]
+    objects = render([DEFAULT], "--set", "networkPolicy.enabled=true", *given)
+    found = {
+        name: {it["port"] for it in of(objects, "NetworkPolicy", name)["spec"]["egress"][1]["ports"]}
+        for name in ["proxy", "control"]
+    }
+    assert found == {"proxy": {443, 80}, "control": {443, 8443}}
 
 
 def test_routes_lead_clients_to_the_proxies_and_everything_else_to_control(rendered):
@@ -374,14 +430,14 @@ def test_tls_between_proxies_and_control_is_mutual_when_both_have_a_certificate(
         env = environment(objects, component)
         return {name[15:]: it["value"] for name, it in env.items() if name.startswith("PROXY_SYNC_TLS")}
 
-    one = render([], "--set", "sync.tls.controlSecret=control-certificate")
+    one = render([DEFAULT], "--set", "sync.tls.controlSecret=control-certificate")
     assert files(one, "control").keys() == {"CERT", "KEY"}
     assert files(one, "proxy").keys() == {"CA"}
     assert environment(one, "proxy")["PROXY_CONTROL_URL"]["value"].startswith("https://")
     # Of control's Secret, a proxy sees the authority only.
     volume = pods(one)["proxy"]["spec"]["volumes"][0]["secret"]
     assert [it["key"] for it in volume["items"]] == ["ca.crt"]
-    both = render([], "--set", "sync.tls.controlSecret=a,sync.tls.proxySecret=b")
+    both = render([DEFAULT], "--set", "sync.tls.controlSecret=a,sync.tls.proxySecret=b")
     for component in ["control", "proxy"]:
         assert files(both, component).keys() == {"CERT", "KEY", "CA"}
     assert pods(both)["proxy"]["spec"]["volumes"][0]["secret"] == {"secretName": "b"}
@@ -430,17 +486,49 @@ def test_metrics_are_scraped_where_a_service_has_them(rendered):
         ("externalSecret.enabled=true", "externalSecret.data"),
         ("control.enabled=false", "proxy.controlUrl: must be set"),
         ("sync.tls.proxySecret=a", "sync.tls.controlSecret: must be set"),
+        ("settings.PROXY_TIMEZON=UTC", "PROXY_TIMEZON"),
+        ("settings.AWS_SECRET_ACCESS_KEY=in-clear", "AWS_SECRET_ACCESS_KEY"),
+        ("control.settings.AWS_SESSION_TOKEN=in-clear", "AWS_SESSION_TOKEN"),
+        ("proxy.settings.AWS_BEARER_TOKEN_BEDROCK=in-clear", "AWS_BEARER_TOKEN_BEDROCK"),
+        ("settings.OTEL_EXPORTER_OTLP_HEADERS=in-clear", "OTEL_EXPORTER_OTLP_HEADERS"),
+        ("proxy.extraEnv[0].name=PROXY_SYNC_TOKEN,proxy.extraEnv[0].value=in-clear", "extraEnv.0: valueFrom is required"),
+        ("control.extraEnv[0].name=AWS_SECRET_ACCESS_KEY,control.extraEnv[0].value=a", "extraEnv.0: valueFrom is required"),
+        ("control.extraEnv[0].value=nameless", "control.extraEnv.0: name is required"),
+        ("fullnameOverride=Foo_Bar", "fullnameOverride"),
+        ("nameOverride=1st", "nameOverride"),
+        ("serviceMonitor.interval=foo", "serviceMonitor.interval"),
+        ("externalSecret.refreshInterval=daily", "externalSecret.refreshInterval"),
+        ("proxy.enabled=false,control.enabled=false", "one of them must be true"),
+        ("secret.name=", "secret.name: must be set"),
+        ("proxy.autoscaling.enabled=true,proxy.autoscaling.maxReplicas=1", "minReplicas: must not be"),
+        ("proxy.autoscaling.enabled=true,proxy.resources.requests.cpu=null", "requests.cpu: must be set"),
     ],
 )
 def test_wrong_values_are_refused_with_their_name(given, said):
-    command = helm("template", "gw", CHART, "--kube-version", KUBERNETES[-1], "--set", given)
+    more = ["--kube-version", KUBERNETES[-1], "--set", given]
+    command = helm("template", "gw", CHART, *values([DEFAULT]), *more)
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode != 0
     assert said in ended.stderr, ended.stderr
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        "proxy.extraEnv[0].name=AWS_SECRET_ACCESS_KEY,proxy.extraEnv[0].valueFrom.secretKeyRef.name=aws",
+        "proxy.extraEnv[0].name=HTTPS_PROXY,proxy.extraEnv[0].value=http://egress:3128",
+        "settings.AWS_REGION=eu-west-1",
+        "fullnameOverride=foo-bar",
+        "serviceMonitor.interval=1m30s",
+        "proxy.autoscaling.enabled=true,proxy.resources.requests.cpu=null,proxy.resources.limits.cpu=1",
+    ],
+)
+def test_what_resembles_wrong_values_is_taken(given):
+    assert pods(render([DEFAULT], "--set", given)).keys() == {"proxy", "control", "migration"}
+
+
 def test_names_fit_whatever_the_release_is_called():
     name = "a" * 53
-    text = run(*helm("template", name, CHART, "--kube-version", KUBERNETES[-1]))
+    text = run(*helm("template", name, CHART, *values([DEFAULT]), "--kube-version", KUBERNETES[-1]))
     names = re.findall(r"^  name: (\S+)$", text, re.MULTILINE)
     assert names and all(len(it) <= 63 for it in names), names

@@ -3,6 +3,7 @@ import type * as secretsmanager from 'aws-cdk-lib/aws-secretsmanager';
 import type { Parameters } from '../../parameters.ts';
 import { DRAIN } from '../../times.ts';
 import type { SecretsStack } from '../secrets.ts';
+import { added } from './settings.ts';
 
 type Secret = secretsmanager.ISecret;
 type Variables = Readonly<Record<string, string>>;
@@ -73,18 +74,6 @@ function shared(parameters: Parameters, secrets: SecretsStack): Variables {
       OTEL_EXPORTER_OTLP_ENDPOINT: parameters.collector_endpoint,
     }),
   };
-}
-
-/** With what the operator adds, who may not change what holds the parts together. */
-function added(
-  name: 'proxy_settings' | 'control_settings',
-  parameters: Parameters,
-  ours: Variables,
-): Variables {
-  const settings = parameters[name];
-  const taken = Object.keys(settings).filter((variable) => variable in ours);
-  if (taken.length > 0) throw new Error(`${name}: ${taken.join(', ')} is set by the stack`);
-  return { ...ours, ...settings };
 }
 
 function arn(variable: string, secret: Secret | undefined): Variables {

@@ -83,19 +83,35 @@ function latency(provider: Provider, milliseconds: number): Rule {
   };
 }
 
-/** Of requests, and not of RequestCount: who moves on asks two providers. */
 function fallbackRate(): Rule {
   return {
     name: 'HighFallbackRate',
     runbook: 'fallback-rate',
-    says: `More than 10% of the requests moved on to another provider, of at least ${MINIMUM} in 5 minutes.`,
-    metric: ifBusy('100 * FILL(fallbacks, 0) / requests', METRICS.requestsEnded, {
+    says: `More than 10% of the requests moved on to another provider, of at least ${MINIMUM} in 5 minutes that a provider was asked.`,
+    metric: ifBusy('100 * FILL(fallbacks, 0) / requests', requestsOfProviders(), {
       fallbacks: METRICS.fallbackCount,
     }),
     threshold: 10,
     periods: 5,
     datapoints: 3,
   };
+}
+
+/**
+ * Each counted once, which no metric does by itself: who moves on asks two providers,
+ * and who has no valid key ends without any. Both counts are too high only, so the
+ * lower one is the better; where nobody knocks without a key it is exact.
+ */
+function requestsOfProviders(): cloudwatch.MathExpression {
+  return new cloudwatch.MathExpression({
+    expression: 'MIN([ended, FILL(plan, 0) + FILL(bedrock, 0)])',
+    usingMetrics: {
+      ended: METRICS.requestsEnded,
+      plan: METRICS.requestCount('plan'),
+      bedrock: METRICS.requestCount('bedrock'),
+    },
+    period: Duration.minutes(5),
+  });
 }
 
 function unhealthy(name: string, runbook: string, who: string, group: elb.ApplicationTargetGroup) {
