@@ -5,6 +5,7 @@ import { RegionInput } from '@/components/region-input';
 import { Dialog } from '@/components/ui/dialog';
 import { Field, Input, Select } from '@/components/ui/field';
 import { FormActions } from '@/components/ui/form-actions';
+import { useAskBeforeLeaving } from '@/components/ui/kept';
 import { written } from '@/components/ui/written';
 import { useSettings } from '@/features/settings/api';
 import { useFormats } from '@/formats/use-formats';
@@ -42,6 +43,8 @@ export function KeyForm(props: KeyFormProps) {
   const models =
     chosen && !props.models.includes(chosen) ? [chosen, ...props.models] : props.models;
 
+  useAskBeforeLeaving(pending);
+
   function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
@@ -56,7 +59,7 @@ export function KeyForm(props: KeyFormProps) {
   }
 
   return (
-    <Dialog title={title} text={text} onClose={onClose}>
+    <Dialog title={title} text={text} dismissible={!pending} onClose={onClose}>
       <form onSubmit={send} className="space-y-4">
         <Field label={says.name} hint={says.nameHint}>
           <Input
@@ -82,7 +85,7 @@ export function KeyForm(props: KeyFormProps) {
             placeholder={bedrock_region}
           />
         </Field>
-        <FormActions error={error} submit={submit} disabled={pending} onCancel={onClose} />
+        <FormActions error={error} submit={submit} pending={pending} onCancel={onClose} />
       </form>
     </Dialog>
   );
