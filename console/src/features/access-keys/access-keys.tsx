@@ -164,11 +164,11 @@ function KeysTable({ user, keys, onAsk }: KeysTableProps) {
       actions={{
         name: says.actionsOf(''),
         cell: (accessKey) =>
-          works(accessKey, now) && (
+          accessKey.status !== 'revoked' && (
             <KeyMenu
               accessKey={accessKey}
               isUserActive={user.status === 'active'}
-              isRotating={statusOf(accessKey, now) === 'rotating'}
+              isRotating={accessKey.status === 'rotating'}
               onAsk={(about) => onAsk({ about, accessKey })}
             />
           ),

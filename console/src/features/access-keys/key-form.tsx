@@ -8,6 +8,7 @@ import { FormActions } from '@/components/ui/form-actions';
 import { useAskBeforeLeaving } from '@/components/ui/kept';
 import { written } from '@/components/ui/written';
 import { useSettings } from '@/features/settings/api';
+import { timeNow } from '@/formats/clock';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { dayOf } from '@/formats/zone';
@@ -52,7 +53,7 @@ export function KeyForm(props: KeyFormProps) {
     const choice = { expiry, lastDay: written(form, 'last_day') };
     onSubmit({
       name: text('name'),
-      ...(!isSameChoice(before, choice) && { expires_at: expiresAt(choice, new Date(), zone) }),
+      ...(!isSameChoice(before, choice) && { expires_at: expiresAt(choice, timeNow(), zone) }),
       model: text('model'),
       bedrock_region: text('bedrock_region'),
     });
