@@ -2,6 +2,8 @@
 
 import createClient from 'openapi-fetch';
 
+import { hearTime } from '@/formats/clock';
+
 import { announce } from './config-revision';
 import type { Code, ErrorBody, paths } from './schema';
 
@@ -32,6 +34,7 @@ api.use({
     return new Request(request, { signal });
   },
   onResponse({ response }) {
+    hearTime(response.headers.get('date'));
     const revision = Number(response.headers.get('x-config-revision'));
     if (revision > 0) announce(revision);
   },

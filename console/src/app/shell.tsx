@@ -12,6 +12,7 @@ import { Suspense, useEffect, useRef, useState } from 'react';
 import { Link, NavLink, Outlet, useLocation } from 'react-router';
 
 import { Button } from '@/components/ui/button';
+import { KeptProvider } from '@/components/ui/kept';
 import { NoticesProvider } from '@/components/ui/notices';
 import { Rollout } from '@/features/proxies/rollout';
 import { Account } from '@/features/session/account';
@@ -109,11 +110,13 @@ export function Shell() {
           className="min-w-0 px-4 py-5 outline-none sm:px-6 lg:min-h-dvh lg:border-l lg:border-line lg:py-6"
         >
           <div className="mx-auto max-w-[124rem]">
-            <Boundary key={pathname}>
-              <Suspense>
-                <Outlet />
-              </Suspense>
-            </Boundary>
+            <KeptProvider>
+              <Boundary key={pathname}>
+                <Suspense>
+                  <Outlet />
+                </Suspense>
+              </Boundary>
+            </KeptProvider>
           </div>
         </main>
       </div>

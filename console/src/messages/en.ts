@@ -292,7 +292,7 @@ export const en = {
     deactivate: 'Deactivate',
     deactivateTitle: (name: string) => `Deactivate ${name}?`,
     deactivateText: (keys: number) =>
-      `${keys} working ${some(keys, 'access key is', 'access keys are')} refused by every proxy within a second.`,
+      `${keys} working ${some(keys, 'access key is', 'access keys are')} refused by every connected proxy within a second.`,
     deactivateErases:
       'Credentials for Bedrock are erased for good; after a reactivation they must be registered again.',
     deactivateKeeps: 'Usage and access keys are kept.',
@@ -415,7 +415,7 @@ export const en = {
     revoke: 'Revoke…',
     revokeTitle: (key: string) => `Revoke ${key}?`,
     revokeText:
-      'Every proxy refuses it within a second. A Claude Code that uses it stops with its next request.',
+      'Every connected proxy refuses it within a second, one that is cut off only when it is back. A Claude Code that uses it stops with its next request.',
     revokeErases: 'Its credential for Bedrock is erased. A revoked key cannot be brought back.',
     revokeLastUsed: (when: string) => `It was last used ${when}.`,
     revokeNeverUsed: 'It was never used.',
@@ -607,7 +607,9 @@ export const en = {
     instance: 'Instance',
     state: 'State',
     connected: 'Connected',
-    disconnected: 'Gone',
+    disconnected: 'Silent',
+    silent: (count: number, since: string) =>
+      `${count} silent ${some(count, 'proxy', 'proxies')} may still answer by the revision applied last, and accept a key that was revoked since ${since}. Below is when each reported and what it has applied.`,
     current: 'up to date',
     behind: (revisions: string) => `${revisions} behind`,
     nothingApplied: 'has nothing yet',
@@ -640,6 +642,8 @@ export const en = {
       `In force on ${inForce} of ${connected} ${some(connected, 'proxy', 'proxies')}…`,
     done: (connected: number) =>
       `In force on ${connected} of ${connected} ${some(connected, 'proxy', 'proxies')}.`,
+    silent: (connected: number, silent: number) =>
+      `In force on ${connected} of ${connected + silent} proxies. ${silent} silent ${some(silent, 'proxy', 'proxies')} may still answer by what ${some(silent, 'it', 'they')} knew before.`,
     noProxies: 'No proxy is connected; it is in force once one is.',
     unknown: 'Changed. Control cannot be asked just now where it is in force.',
     slow: 'Some proxies have not confirmed yet.',

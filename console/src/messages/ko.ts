@@ -269,7 +269,8 @@ export const ko: Messages = {
     actionsOf: (name) => `${name}에 대한 작업`,
     deactivate: '비활성화',
     deactivateTitle: (name) => `${name}을(를) 비활성화할까요?`,
-    deactivateText: (keys) => `사용 중인 액세스 키 ${keys}개를 1초 안에 모든 프록시가 거부합니다.`,
+    deactivateText: (keys) =>
+      `사용 중인 액세스 키 ${keys}개를 1초 안에 연결된 모든 프록시가 거부합니다.`,
     deactivateErases:
       'Bedrock 자격 증명은 완전히 지워집니다. 다시 활성화한 뒤에는 새로 등록해야 합니다.',
     deactivateKeeps: '사용 기록과 액세스 키는 남습니다.',
@@ -381,7 +382,7 @@ export const ko: Messages = {
     revoke: '폐기…',
     revokeTitle: (key) => `${key}을(를) 폐기할까요?`,
     revokeText:
-      '1초 안에 모든 프록시가 거부합니다. 이 키를 쓰는 Claude Code는 다음 요청부터 멈춥니다.',
+      '연결된 모든 프록시가 1초 안에 거부하고, 끊긴 프록시는 다시 연결되어야 거부합니다. 이 키를 쓰는 Claude Code는 다음 요청부터 멈춥니다.',
     revokeErases: 'Bedrock 자격 증명도 지워집니다. 폐기한 키는 되살릴 수 없습니다.',
     revokeLastUsed: (when) => `마지막으로 ${when}에 쓰였습니다.`,
     revokeNeverUsed: '한 번도 쓰이지 않았습니다.',
@@ -570,7 +571,9 @@ export const ko: Messages = {
     instance: '인스턴스',
     state: '상태',
     connected: '연결됨',
-    disconnected: '사라짐',
+    disconnected: '소식 없음',
+    silent: (count, since) =>
+      `소식이 없는 프록시 ${count}개는 마지막으로 적용한 리비전으로 계속 응답하며, ${since} 이후에 폐기된 키를 받아들일 수 있습니다. 각 프록시의 보고 시각과 적용된 리비전은 아래에 있습니다.`,
     current: '최신',
     behind: (revisions) => `${revisions}개 뒤처짐`,
     nothingApplied: '아직 받은 것이 없음',
@@ -600,6 +603,8 @@ export const ko: Messages = {
     label: '적용 중인 변경',
     waiting: (inForce, connected) => `프록시 ${connected}개 중 ${inForce}개에 적용됨…`,
     done: (connected) => `프록시 ${connected}개 모두에 적용되었습니다.`,
+    silent: (connected, silent) =>
+      `프록시 ${connected + silent}개 중 ${connected}개에 적용되었습니다. 소식이 없는 프록시 ${silent}개는 이전에 받은 내용으로 계속 응답할 수 있습니다.`,
     noProxies: '연결된 프록시가 없습니다. 연결되면 적용됩니다.',
     unknown: '변경되었습니다. 어디에 적용되었는지 지금은 control에 물어볼 수 없습니다.',
     slow: '아직 확인하지 않은 프록시가 있습니다.',

@@ -9,14 +9,14 @@ import { MessagesProvider } from '@/messages/messages';
 
 import { Confirm } from './confirm';
 
-function open(change: { error?: unknown; pending?: boolean } = {}) {
+function open(change: { error?: unknown; pending?: boolean; phrase?: string } = {}) {
   const onConfirm = vi.fn();
   render(
     <MessagesProvider spoken={{ language: 'en', messages: en }}>
       <Confirm
         title="Delete Ada?"
         submit="Delete"
-        phrase={{ label: 'Type Ada to confirm', text: 'Ada' }}
+        phrase={{ label: 'Type Ada to confirm', text: change.phrase ?? 'Ada' }}
         pending={change.pending ?? false}
         error={change.error ?? null}
         onConfirm={onConfirm}
@@ -35,6 +35,15 @@ test('nothing is done before the phrase is typed', async () => {
   await userEvent.type(screen.getByLabelText('Type Ada to confirm'), 'Ad{Enter}');
   expect(onConfirm).not.toHaveBeenCalled();
   await userEvent.type(screen.getByLabelText('Type Ada to confirm'), 'a{Enter}');
+  expect(onConfirm).toHaveBeenCalledOnce();
+});
+
+test('a phrase is typed as it is shown, where white space is one space', async () => {
+  const { onConfirm } = open({ phrase: ' Ada  Lovelace' });
+  await userEvent.type(screen.getByLabelText('Type Ada to confirm'), 'AdaLovelace{Enter}');
+  expect(onConfirm).not.toHaveBeenCalled();
+  await userEvent.clear(screen.getByLabelText('Type Ada to confirm'));
+  await userEvent.type(screen.getByLabelText('Type Ada to confirm'), 'Ada Lovelace{Enter}');
   expect(onConfirm).toHaveBeenCalledOnce();
 });
 

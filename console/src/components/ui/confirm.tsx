@@ -17,11 +17,14 @@ interface ConfirmProps {
   onClose: () => void;
 }
 
+/** As a page shows it: white space in it is shown as one space. */
+const asShown = (text: string) => text.trim().replace(/\s+/g, ' ');
+
 /** Asks before something is broken. */
 export function Confirm(props: ConfirmProps) {
   const { title, children, submit, pending, error, phrase, onConfirm, onClose } = props;
   const [typed, setTyped] = useState('');
-  const ready = !phrase || typed.trim() === phrase.text;
+  const ready = !phrase || asShown(typed) === asShown(phrase.text);
   return (
     <Dialog title={title} onClose={onClose}>
       <form

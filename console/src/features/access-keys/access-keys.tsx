@@ -1,7 +1,7 @@
 import { KeyRound, Pencil, Plus, RotateCw, ShieldCheck, Trash2 } from 'lucide-react';
 import { useState, type ReactNode } from 'react';
 
-import type { AccessKeyWithCircuit, IssuedAccessKey, User } from '@/api/schema';
+import type { AccessKeyWithCircuit, User } from '@/api/schema';
 import { Badge, type Tone } from '@/components/ui/badge';
 import { Button } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
@@ -14,7 +14,6 @@ import { useMessages } from '@/messages/messages';
 
 import { CircuitState } from './circuit-state';
 import { EditKey, IssueKey } from './issue-key';
-import { IssuedKey } from './issued-key';
 import { keyName } from './key-name';
 import { RevokeKey } from './revoke-key';
 import { RotateKey } from './rotate-key';
@@ -37,16 +36,11 @@ interface AccessKeysProps {
 export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysProps) {
   const { keys: says } = useMessages();
   const [asked, ask] = useState<Asked | null>(null);
-  const [issued, show] = useState<IssuedAccessKey | null>(null);
   const [showsRevoked, setShowsRevoked] = useState(false);
   const revoked = keys.filter(({ status }) => status === 'revoked').length;
   const shown = showsRevoked ? keys : keys.filter(({ status }) => status !== 'revoked');
   const isActive = user.status === 'active';
   const close = () => ask(null);
-  const reveal = (key: IssuedAccessKey) => {
-    close();
-    show(key);
-  };
 
   return (
     <Card
@@ -81,24 +75,17 @@ export function AccessKeys({ user, keys, models, credentialDialog }: AccessKeysP
         <KeysTable user={user} keys={shown} onAsk={ask} />
       )}
       {asked && dialog(asked)}
-      {issued && (
-        <IssuedKey
-          issued={issued}
-          routing_strategy={user.routing_strategy}
-          onClose={() => show(null)}
-        />
-      )}
     </Card>
   );
 
   function dialog(asked: Asked): ReactNode {
     switch (asked.about) {
       case 'issue':
-        return <IssueKey user={user} models={models} onIssued={reveal} onClose={close} />;
+        return <IssueKey user={user} models={models} onClose={close} />;
       case 'edit':
         return <EditKey accessKey={asked.accessKey} models={models} onClose={close} />;
       case 'rotate':
-        return <RotateKey accessKey={asked.accessKey} onIssued={reveal} onClose={close} />;
+        return <RotateKey user={user} accessKey={asked.accessKey} onClose={close} />;
       case 'revoke':
         return <RevokeKey accessKey={asked.accessKey} onClose={close} />;
       case 'credential':
@@ -177,11 +164,11 @@ function KeysTable({ user, keys, onAsk }: KeysTableProps) {
       actions={{
         name: says.actionsOf(''),
         cell: (accessKey) =>
-          works(accessKey, now) && (
+          accessKey.status !== 'revoked' && (
             <KeyMenu
               accessKey={accessKey}
               isUserActive={user.status === 'active'}
-              isRotating={statusOf(accessKey, now) === 'rotating'}
+              isRotating={accessKey.status === 'rotating'}
               onAsk={(about) => onAsk({ about, accessKey })}
             />
           ),

@@ -1,7 +1,7 @@
 import { queryOptions, useMutation } from '@tanstack/react-query';
 
 import { answered, api } from '@/api/client';
-import type { ChangeAccessKey, IssueAccessKey } from '@/api/schema';
+import type { ChangeAccessKey, IssueAccessKey, IssuedAccessKey } from '@/api/schema';
 
 export const accessKeysQuery = (user_id: string) =>
   queryOptions({
@@ -14,12 +14,14 @@ export const accessKeysQuery = (user_id: string) =>
     refetchInterval: 5_000,
   });
 
-export function useIssueAccessKey(user_id: string) {
+/** `onIssued` is called even when nobody waits for it any more: the key is told only once. */
+export function useIssueAccessKey(user_id: string, onIssued: (issued: IssuedAccessKey) => void) {
   return useMutation({
     mutationFn: (body: IssueAccessKey) =>
       answered(
         api.POST('/admin/users/{user_id}/access-keys', { params: { path: { user_id } }, body }),
       ),
+    onSuccess: onIssued,
     // The key itself is not kept where nobody looks at it.
     gcTime: 0,
   });
@@ -37,7 +39,10 @@ export function useChangeAccessKey(access_key_id: string) {
   });
 }
 
-export function useRotateAccessKey(access_key_id: string) {
+export function useRotateAccessKey(
+  access_key_id: string,
+  onIssued: (issued: IssuedAccessKey) => void,
+) {
   return useMutation({
     mutationFn: (grace_seconds: number) =>
       answered(
@@ -46,6 +51,7 @@ export function useRotateAccessKey(access_key_id: string) {
           body: { grace_seconds },
         }),
       ),
+    onSuccess: onIssued,
     gcTime: 0,
   });
 }

@@ -1,21 +1,21 @@
-import type { AccessKey, IssuedAccessKey, User } from '@/api/schema';
+import type { AccessKey, User } from '@/api/schema';
 import { useNotify } from '@/components/ui/notices';
 import { useMessages } from '@/messages/messages';
 
 import { useChangeAccessKey, useIssueAccessKey } from './api';
 import { KeyForm } from './key-form';
 import { keyName } from './key-name';
+import { useReveal } from './use-reveal';
 
 interface IssueKeyProps {
   user: User;
   models: string[];
-  onIssued: (issued: IssuedAccessKey) => void;
   onClose: () => void;
 }
 
-export function IssueKey({ user, models, onIssued, onClose }: IssueKeyProps) {
+export function IssueKey({ user, models, onClose }: IssueKeyProps) {
   const { keys: says } = useMessages();
-  const issue = useIssueAccessKey(user.id);
+  const issue = useIssueAccessKey(user.id, useReveal(user.routing_strategy));
   return (
     <KeyForm
       title={says.issueTitle(user.name)}
@@ -24,7 +24,7 @@ export function IssueKey({ user, models, onIssued, onClose }: IssueKeyProps) {
       submit={issue.isPending ? says.issuing : says.issueSubmit}
       pending={issue.isPending}
       error={issue.error}
-      onSubmit={(settings) => issue.mutate(settings, { onSuccess: onIssued })}
+      onSubmit={(settings) => issue.mutate(settings, { onSuccess: onClose })}
       onClose={onClose}
     />
   );

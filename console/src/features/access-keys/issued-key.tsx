@@ -6,6 +6,7 @@ import type { IssuedAccessKey, RoutingStrategy } from '@/api/schema';
 import { Button } from '@/components/ui/button';
 import { CodeBlock } from '@/components/ui/copy';
 import { Dialog, DialogActions } from '@/components/ui/dialog';
+import { useAskBeforeLeaving } from '@/components/ui/kept';
 import { useSettings } from '@/features/settings/api';
 import { useMessages } from '@/messages/messages';
 
@@ -22,6 +23,7 @@ interface IssuedKeyProps {
 export function IssuedKey({ issued, routing_strategy, onClose }: IssuedKeyProps) {
   const { issued: says } = useMessages();
   const { public_url } = useSettings();
+  useAskBeforeLeaving();
   const base_url = baseUrl(public_url, issued.raw_key);
   const lines = linesFor({ base_url, routing_strategy, model: issued.model ?? null });
   const isBedrockOnly = routing_strategy === 'bedrock_only';

@@ -5,8 +5,10 @@ import { RegionInput } from '@/components/region-input';
 import { Dialog } from '@/components/ui/dialog';
 import { Field, Input, Select } from '@/components/ui/field';
 import { FormActions } from '@/components/ui/form-actions';
-import { written } from '@/components/ui/written';
+import { useAskBeforeLeaving } from '@/components/ui/kept';
+import { changed, written } from '@/components/ui/written';
 import { useSettings } from '@/features/settings/api';
+import { timeNow } from '@/formats/clock';
 import { useFormats } from '@/formats/use-formats';
 import { useNow } from '@/formats/use-now';
 import { dayOf } from '@/formats/zone';
@@ -27,20 +29,30 @@ interface KeyFormProps {
   submit: string;
   pending: boolean;
   error: unknown;
-  onSubmit: (settings: KeySettings) => void;
+  /** With those that were filled in anew. */
+  onSubmit: (settings: Partial<KeySettings>) => void;
   onClose: () => void;
 }
 
 export function KeyForm(props: KeyFormProps) {
-  const { title, text, settings, submit, pending, error, onSubmit, onClose } = props;
+  const { title, text, submit, pending, error, onSubmit, onClose } = props;
   const { keys: says } = useMessages();
   const { zone } = useFormats();
   const { bedrock_region } = useSettings();
+  // It is read again while somebody writes.
+  const [settings] = useState(props.settings);
   const [before] = useState(() => choiceOf(settings?.expires_at ?? null, zone));
   const [expiry, setExpiry] = useState(before.expiry);
-  const chosen = settings?.model;
+  const chosen = settings?.model ?? null;
+  const shown = {
+    name: settings?.name ?? null,
+    model: chosen,
+    bedrock_region: settings?.bedrock_region ?? null,
+  };
   const models =
     chosen && !props.models.includes(chosen) ? [chosen, ...props.models] : props.models;
+
+  useAskBeforeLeaving(pending);
 
   function send(event: FormEvent<HTMLFormElement>) {
     event.preventDefault();
@@ -48,23 +60,20 @@ export function KeyForm(props: KeyFormProps) {
     const text = (field: string) => written(form, field).trim() || null;
     const choice = { expiry, lastDay: written(form, 'last_day') };
     onSubmit({
-      name: text('name'),
-      ...(!isSameChoice(before, choice) && { expires_at: expiresAt(choice, new Date(), zone) }),
-      model: text('model'),
-      bedrock_region: text('bedrock_region'),
+      ...changed(shown, {
+        name: text('name'),
+        model: text('model'),
+        bedrock_region: text('bedrock_region'),
+      }),
+      ...(!isSameChoice(before, choice) && { expires_at: expiresAt(choice, timeNow(), zone) }),
     });
   }
 
   return (
-    <Dialog title={title} text={text} onClose={onClose}>
+    <Dialog title={title} text={text} dismissible={!pending} onClose={onClose}>
       <form onSubmit={send} className="space-y-4">
         <Field label={says.name} hint={says.nameHint}>
-          <Input
-            name="name"
-            defaultValue={settings?.name ?? ''}
-            maxLength={255}
-            autoComplete="off"
-          />
+          <Input name="name" defaultValue={shown.name ?? ''} maxLength={255} autoComplete="off" />
         </Field>
         <ExpiryFields expiry={expiry} lastDay={before.lastDay} onChange={setExpiry} />
         <Field label={says.model} hint={says.modelHint}>
@@ -78,11 +87,11 @@ export function KeyForm(props: KeyFormProps) {
         <Field label={says.region} hint={says.regionHint}>
           <RegionInput
             name="bedrock_region"
-            defaultValue={settings?.bedrock_region ?? ''}
+            defaultValue={shown.bedrock_region ?? ''}
             placeholder={bedrock_region}
           />
         </Field>
-        <FormActions error={error} submit={submit} disabled={pending} onCancel={onClose} />
+        <FormActions error={error} submit={submit} pending={pending} onCancel={onClose} />
       </form>
     </Dialog>
   );

@@ -11,6 +11,7 @@ import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
 
 import { proxiesQuery } from './api';
+import { inForce } from './in-force';
 
 /** Every proxy, as it reported last. */
 export function Fleet() {
@@ -18,6 +19,8 @@ export function Fleet() {
   const formats = useFormats();
   const query = useQuery({ ...proxiesQuery, refetchInterval: 2_000 });
   const { summary, head, items } = query.data ?? {};
+  const silent = query.data ? inForce(query.data, query.data.head.revision).silent : [];
+  const isFine = summary?.in_force === summary?.connected && silent.length === 0;
   return (
     <ListCard
       title={summary ? says.inForce(summary.in_force, summary.connected) : says.title}
@@ -25,7 +28,7 @@ export function Fleet() {
       aside={
         summary &&
         summary.connected > 0 && (
-          <Badge tone={summary.in_force === summary.connected ? 'good' : 'warn'}>
+          <Badge tone={isFine ? 'good' : 'warn'}>
             {summary.in_force} / {summary.connected}
           </Badge>
         )
@@ -35,8 +38,25 @@ export function Fleet() {
       onRetry={() => void query.refetch()}
       empty={<Empty icon={Server} title={says.empty} text={says.emptyText} />}
     >
-      {(proxies) => <Proxies proxies={proxies} />}
+      {(proxies) => (
+        <>
+          {silent.length > 0 && <Silent proxies={silent} />}
+          <Proxies proxies={proxies} />
+        </>
+      )}
     </ListCard>
+  );
+}
+
+/** What they may still do, as control cannot tell them anything new. */
+function Silent({ proxies }: { proxies: Proxy[] }) {
+  const { proxies: says } = useMessages();
+  const formats = useFormats();
+  const [first] = proxies.map(({ reported_at }) => reported_at).sort();
+  return (
+    <p className="mx-4 mb-4 rounded-lg bg-warn-soft px-3 py-2 text-warn sm:mx-5">
+      {says.silent(proxies.length, first ? formats.dateTime(first) : '')}
+    </p>
   );
 }
 
@@ -114,10 +134,9 @@ function Pending({ proxy: { usage_pending, usage_dropped } }: { proxy: Proxy }) 
 }
 
 function Lag({ proxy: { is_connected, revisions_behind, is_behind } }: { proxy: Proxy }) {
-  const { proxies: says, state } = useMessages();
+  const { proxies: says } = useMessages();
   const formats = useFormats();
-  if (!is_connected) return state.none;
-  if (!is_behind) return <Badge tone="good">{says.current}</Badge>;
+  if (!is_behind) return <Badge tone={is_connected ? 'good' : 'neutral'}>{says.current}</Badge>;
   return (
     <Badge tone="warn">
       {typeof revisions_behind === 'number'

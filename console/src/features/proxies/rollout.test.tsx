@@ -52,12 +52,24 @@ test('a change is followed until every proxy has it', async () => {
   expect(await screen.findByText('In force on 2 of 2 proxies.')).toBeDefined();
 });
 
+test('a proxy that is cut off is told of, and nothing is green', async () => {
+  const cutOff = { is_connected: false, applied_epoch: 'e', applied_revision: 9 } as Proxy;
+  const connected = fleet(10);
+  control.proxies = { ...connected, items: [...connected.items, cutOff] };
+  show();
+  act(() => announce(10));
+  const note = await screen.findByText(en.rollout.silent(1, 1));
+  expect(note.textContent).toMatch(/^In force on 1 of 2 proxies\. 1 silent proxy/);
+  expect(screen.getByRole('link', { name: 'See proxies' })).toBeDefined();
+  expect(document.querySelector('.text-good')).toBeNull();
+});
+
 test('proxies are not blamed for a control that cannot be asked', async () => {
   control.proxies = null;
   show();
-  act(() => announce(9));
+  act(() => announce(11));
   expect(await screen.findByText(en.rollout.unknown)).toBeDefined();
   expect(screen.queryByText(en.rollout.slow)).toBeNull();
-  control.proxies = fleet(9, 9);
+  control.proxies = fleet(11, 11);
   expect(await screen.findByText('In force on 2 of 2 proxies.')).toBeDefined();
 });

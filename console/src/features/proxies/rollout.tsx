@@ -14,6 +14,8 @@ import { inForce } from './in-force';
 /** Then somebody should look at the proxies. */
 const SLOW_MS = 10_000;
 const SHOWN_MS = 5_000;
+/** What somebody may have to do something about is shown for longer. */
+const SILENT_SHOWN_MS = 30_000;
 
 export function Rollout() {
   const { rollout } = useMessages();
@@ -43,7 +45,8 @@ function Progress({ change, onShown }: ProgressProps) {
     refetchOnMount: 'always',
     refetchInterval: isDone ? false : 400,
   });
-  const state = data ? inForce(data, change.revision) : { inForce: 0, connected: 0 };
+  const state = data ? inForce(data, change.revision) : { inForce: 0, connected: 0, silent: [] };
+  const silent = state.silent.length;
   if (!isDone && data && state.inForce === state.connected) setDone(true);
 
   useEffect(() => {
@@ -52,35 +55,30 @@ function Progress({ change, onShown }: ProgressProps) {
   }, []);
   useEffect(() => {
     if (!isDone) return;
-    const timer = setTimeout(() => onShown(change), SHOWN_MS);
+    const timer = setTimeout(() => onShown(change), silent > 0 ? SILENT_SHOWN_MS : SHOWN_MS);
     return () => clearTimeout(timer);
-  }, [isDone, change, onShown]);
+  }, [isDone, silent, change, onShown]);
 
   // No news of the proxies is no fault of theirs.
   const isUnasked =
     errorUpdatedAt > dataUpdatedAt || (isSlow && dataUpdatedAt < change.since + SLOW_MS / 2);
   const isUnknown = isUnasked && !isDone;
   if (!data && !isUnknown) return null;
-  const Icon = isDone ? CircleCheck : isSlow || isUnknown ? TriangleAlert : LoaderCircle;
-  const says = isUnknown
-    ? rollout.unknown
-    : isDone
-      ? state.connected > 0
-        ? rollout.done(state.connected)
-        : rollout.noProxies
-      : rollout.waiting(state.inForce, state.connected);
+  const isFine = isDone && silent === 0;
+  const isDoubtful = !isFine && (isDone || isSlow || isUnknown);
+  const Icon = isFine ? CircleCheck : isDoubtful ? TriangleAlert : LoaderCircle;
   return (
     <div className="flex items-start gap-2 rounded-lg border border-line bg-surface px-3 py-2 shadow-lg">
       <Icon
         aria-hidden
-        className={`mt-0.5 size-4 shrink-0 ${isDone ? 'text-good' : isSlow || isUnknown ? 'text-warn' : 'animate-spin text-muted'}`}
+        className={`mt-0.5 size-4 shrink-0 ${isFine ? 'text-good' : isDoubtful ? 'text-warn' : 'animate-spin text-muted'}`}
       />
       <p>
-        <span>{says}</span>
-        {isSlow && !isDone && !isUnknown && (
+        <span>{isUnknown ? rollout.unknown : said()}</span>
+        {isDoubtful && !isUnknown && (
           <>
             {' '}
-            {rollout.slow}{' '}
+            {!isDone && `${rollout.slow} `}
             <Link to="/proxies" className="text-accent underline underline-offset-2">
               {rollout.look}
             </Link>
@@ -89,4 +87,11 @@ function Progress({ change, onShown }: ProgressProps) {
       </p>
     </div>
   );
+
+  function said(): string {
+    const { inForce, connected } = state;
+    if (!isDone) return rollout.waiting(inForce, connected);
+    if (silent > 0) return rollout.silent(connected, silent);
+    return connected > 0 ? rollout.done(connected) : rollout.noProxies;
+  }
 }

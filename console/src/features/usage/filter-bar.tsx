@@ -73,7 +73,8 @@ export function FilterBar({ filters, models, onChange, children }: FilterBarProp
 export function RangeChoice({ filters, onChange }: Pick<FilterBarProps, 'filters' | 'onChange'>) {
   const { dashboard } = useMessages();
   const { zone } = useFormats();
-  const today = dayOf(useNow(), zone);
+  const now = useNow();
+  const today = dayOf(now, zone);
   const { range } = filters;
   const says = dashboard.range;
   const choose = (chosen: Range) =>
@@ -81,7 +82,7 @@ export function RangeChoice({ filters, onChange }: Pick<FilterBarProps, 'filters
       chosen === 'custom'
         ? {
             range: chosen,
-            from: filters.from ?? dayOf(new Date(), zone, -13),
+            from: filters.from ?? dayOf(now, zone, -13),
             to: filters.to ?? today,
           }
         : { range: chosen, from: null, to: null },

@@ -5,7 +5,7 @@ import type { User } from '@/api/schema';
 import { Dialog } from '@/components/ui/dialog';
 import { Field, Input, TextArea } from '@/components/ui/field';
 import { FormActions } from '@/components/ui/form-actions';
-import { written } from '@/components/ui/written';
+import { changed, written } from '@/components/ui/written';
 import { isAmount } from '@/formats/amount';
 import { useMessages } from '@/messages/messages';
 
@@ -55,14 +55,16 @@ export function CreateUser({ onClose }: { onClose: () => void }) {
 export function EditUser({ user, onClose }: { user: User; onClose: () => void }) {
   const { users: says, actions } = useMessages();
   const change = useChangeUser(user.id);
+  // It is read again while somebody writes.
+  const [shown] = useState(() => ({ name: user.name, description: user.description ?? null }));
   return (
     <UserForm
       title={says.editTitle(user.name)}
-      user={user}
+      shown={shown}
       submit={change.isPending ? actions.saving : actions.save}
       pending={change.isPending}
       error={change.error}
-      onSubmit={(named) => change.mutate(named, { onSuccess: onClose })}
+      onSubmit={(named) => change.mutate(changed(shown, named), { onSuccess: onClose })}
       onClose={onClose}
     />
   );
@@ -71,7 +73,8 @@ export function EditUser({ user, onClose }: { user: User; onClose: () => void })
 interface UserFormProps {
   title: string;
   text?: string;
-  user?: User;
+  /** What is said of it so far. */
+  shown?: Named;
   submit: string;
   pending: boolean;
   error: unknown;
@@ -81,7 +84,7 @@ interface UserFormProps {
 }
 
 function UserForm(props: UserFormProps) {
-  const { title, text, user, submit, pending, error, onSubmit, onClose, children } = props;
+  const { title, text, shown, submit, pending, error, onSubmit, onClose, children } = props;
   const { users: says } = useMessages();
 
   function send(event: FormEvent<HTMLFormElement>) {
@@ -99,14 +102,14 @@ function UserForm(props: UserFormProps) {
         <Field label={says.name}>
           <Input
             name="name"
-            defaultValue={user?.name}
+            defaultValue={shown?.name}
             required
             maxLength={255}
             autoComplete="off"
           />
         </Field>
         <Field label={says.description} hint={says.descriptionHint}>
-          <TextArea name="description" defaultValue={user?.description ?? ''} maxLength={2000} />
+          <TextArea name="description" defaultValue={shown?.description ?? ''} maxLength={2000} />
         </Field>
         {children}
         <FormActions error={error} submit={submit} disabled={pending} onCancel={onClose} />
