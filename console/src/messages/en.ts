@@ -79,6 +79,8 @@ export const en = {
 
   problem: {
     title: 'This could not be loaded',
+    intercepted: (status: number) =>
+      `Something between the browser and control, such as a gateway or a firewall, answered with status ${status}. Try again, or ask who runs it.`,
     waitSeconds: (seconds: number) =>
       `Try again in ${seconds} ${some(seconds, 'second', 'seconds')}.`,
   },

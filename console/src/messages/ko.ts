@@ -66,6 +66,8 @@ export const ko: Messages = {
 
   problem: {
     title: '불러올 수 없습니다',
+    intercepted: (status) =>
+      `브라우저와 control 사이의 게이트웨이나 방화벽이 ${status} 상태로 응답했습니다. 다시 시도하거나, 그 운영자에게 문의하세요.`,
     waitSeconds: (seconds) => `${seconds}초 뒤에 다시 시도하세요.`,
   },
   problems: {
