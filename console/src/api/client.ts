@@ -7,10 +7,13 @@ import { hearTime } from '@/formats/clock';
 import { announce } from './config-revision';
 import type { Code, ErrorBody, paths } from './schema';
 
-/** A refusal of control, or `unreachable` when there was no answer of control's. */
+/**
+ * A refusal of control; `unreachable` when nobody answered, `intercepted` when somebody else
+ * did: a gateway, a firewall.
+ */
 export class ApiError extends Error {
   constructor(
-    readonly code: Code | 'unreachable',
+    readonly code: Code | 'unreachable' | 'intercepted',
     readonly status: number,
     message: string,
     readonly retryAfterSeconds: number | null = null,
@@ -34,6 +37,8 @@ api.use({
     return new Request(request, { signal });
   },
   onResponse({ response }) {
+    // Control never answers with a page: what is no refusal would be taken for data.
+    if (response.headers.get('content-type')?.startsWith('text/html')) throw intercepted(response);
     hearTime(response.headers.get('date'));
     const revision = Number(response.headers.get('x-config-revision'));
     if (revision > 0) announce(revision);
@@ -47,6 +52,7 @@ export async function answered<Data>(
   const { data, error, response } = await request.catch((cause: unknown) => {
     // Somebody navigated away.
     if (cause instanceof DOMException && cause.name === 'AbortError') throw cause;
+    if (cause instanceof ApiError) throw cause;
     throw new ApiError('unreachable', 0, String(cause));
   });
   if (response.ok) return data as Data;
@@ -60,9 +66,13 @@ function refusal(body: unknown, response: Response): ApiError {
     const { code, message } = body.error;
     return new ApiError(code, response.status, message, retryAfterSeconds);
   }
-  return new ApiError('unreachable', response.status, response.statusText, retryAfterSeconds);
+  return intercepted(response);
 }
 
+const intercepted = ({ status, statusText }: Response) =>
+  new ApiError('intercepted', status, statusText);
+
 function isErrorBody(body: unknown): body is ErrorBody {
-  return typeof body === 'object' && body !== null && 'error' in body;
+  const error = (body as Partial<ErrorBody> | null | undefined)?.error;
+  return typeof error?.code === 'string' && typeof error.message === 'string';
 }

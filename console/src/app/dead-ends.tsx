@@ -24,7 +24,7 @@ interface BoundaryState {
   error: unknown;
 }
 
-/** Catches what a page throws, and a page whose script could not be loaded. */
+/** Catches what a page throws. */
 export class Boundary extends Component<{ children: ReactNode }, BoundaryState> {
   override state: BoundaryState = { error: null };
 

@@ -1,5 +1,5 @@
 import { QueryClientProvider, type QueryClient } from '@tanstack/react-query';
-import { Suspense, type ComponentProps, type ReactNode } from 'react';
+import type { ComponentProps, ReactNode } from 'react';
 
 import { MessagesProvider } from '@/messages/messages';
 
@@ -15,9 +15,7 @@ export function Providers({ client, spoken, children }: ProvidersProps) {
   return (
     <MessagesProvider spoken={spoken}>
       <QueryClientProvider client={client}>
-        <Boundary>
-          <Suspense>{children}</Suspense>
-        </Boundary>
+        <Boundary>{children}</Boundary>
       </QueryClientProvider>
     </MessagesProvider>
   );

@@ -7,7 +7,7 @@ import { endSession } from '@/features/session/api';
 
 export function createQueryClient(): QueryClient {
   const onError = (error: Error) => {
-    if (error instanceof ApiError && error.status === 401) {
+    if (error instanceof ApiError && error.status === 401 && error.code !== 'intercepted') {
       endSession(client);
     }
   };

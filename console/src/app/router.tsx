@@ -1,7 +1,10 @@
-import { createElement, lazy, type ComponentType } from 'react';
+import type { ComponentType } from 'react';
 import { BrowserRouter, matchPath, Navigate, Route, Routes } from 'react-router';
 
+import { later } from '@/components/later';
+
 import { NotFound } from './dead-ends';
+import { isReplaced } from './replaced';
 import { Shell } from './shell';
 import { SignedIn } from './signed-in';
 
@@ -11,19 +14,18 @@ import { SignedIn } from './signed-in';
  */
 export let pageAtHand: Promise<void> = Promise.resolve();
 
-/** A page that is loaded when it is gone to. */
-function page(path: string, load: () => Promise<ComponentType>): ComponentType {
-  let loaded: ComponentType | null = null;
-  const Lazy = lazy(async () => ({ default: await load() }));
+/** A page that is loaded when it is gone to; of another console, the whole of that. */
+function page(path: string, load: () => Promise<ComponentType>) {
+  const Page = later(() =>
+    load().catch(async (error: unknown) => {
+      if (await isReplaced()) location.reload();
+      throw error;
+    }),
+  );
   if (matchPath(path, location.pathname === '/' ? '/dashboard' : location.pathname)) {
-    pageAtHand = load().then(
-      (it) => {
-        loaded = it;
-      },
-      () => {}, // is tried again, and says what went wrong
-    );
+    pageAtHand = Page.ahead().catch(() => {}); // is tried again, and says what went wrong
   }
-  return () => createElement(loaded ?? Lazy);
+  return Page;
 }
 
 const Login = page('/login', () => import('./routes/login').then((it) => it.LoginRoute));

@@ -8,7 +8,7 @@ import {
   Users,
   type LucideIcon,
 } from 'lucide-react';
-import { Suspense, useEffect, useRef, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { Link, NavLink, Outlet, useLocation } from 'react-router';
 
 import { Button } from '@/components/ui/button';
@@ -112,9 +112,7 @@ export function Shell() {
           <div className="mx-auto max-w-[124rem]">
             <KeptProvider>
               <Boundary key={pathname}>
-                <Suspense>
-                  <Outlet />
-                </Suspense>
+                <Outlet />
               </Boundary>
             </KeptProvider>
           </div>

@@ -1,5 +1,5 @@
 import { Dialog as Radix } from 'radix-ui';
-import type { ReactNode } from 'react';
+import { useState, type ReactNode } from 'react';
 
 import { LoginForm } from '@/features/session/login-form';
 import { LanguageChoice } from '@/messages/language-choice';
@@ -36,12 +36,20 @@ export function SignIn({ heading, reason }: SignInProps) {
   );
 }
 
+/** What had the focus; of what had none, like a button while it sends, the dialog or page it is in. */
+function focusAgain(before: Element | null) {
+  const had = before?.isConnected && before !== document.body ? before : null;
+  const there = had ?? document.querySelector('[role=dialog]') ?? document.querySelector('main');
+  if (there instanceof HTMLElement) there.focus();
+}
+
 /**
  * Covers a page whose session has ended. Nothing of it can be seen, but all of it is there
  * after signing in: what was being filled in, and a key that is shown once.
  */
 export function SessionEnded() {
   const { session: says } = useMessages();
+  const [before] = useState(document.activeElement);
   const stay = (event: Event) => event.preventDefault();
   return (
     <Radix.Root open>
@@ -50,6 +58,10 @@ export function SessionEnded() {
           aria-describedby={undefined}
           onEscapeKeyDown={stay}
           onInteractOutside={stay}
+          onCloseAutoFocus={(event) => {
+            event.preventDefault();
+            focusAgain(before);
+          }}
           data-covers
           className="fixed inset-0 z-60 overflow-y-auto bg-canvas outline-none"
         >

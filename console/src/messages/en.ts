@@ -62,6 +62,8 @@ export const en = {
     notFoundTitle: 'There is no such page',
     notFoundText: 'The address may have been mistyped, or what it led to was deleted.',
     toDashboard: 'Go to the dashboard',
+    notLoadedText:
+      'Check your connection and try again. If the console was updated, load the page again.',
     crashedTitle: 'The console has stopped here',
     crashedText: 'Load the page again. If it happens every time, tell your operator what is below.',
     reload: 'Load the page again',
@@ -77,6 +79,8 @@ export const en = {
 
   problem: {
     title: 'This could not be loaded',
+    intercepted: (status: number) =>
+      `Something between the browser and control, such as a gateway or a firewall, answered with status ${status}. Try again, or ask who runs it.`,
     waitSeconds: (seconds: number) =>
       `Try again in ${seconds} ${some(seconds, 'second', 'seconds')}.`,
   },

@@ -49,6 +49,8 @@ export const ko: Messages = {
     notFoundTitle: '페이지가 없습니다',
     notFoundText: '주소가 잘못되었거나, 가리키던 항목이 삭제되었습니다.',
     toDashboard: '대시보드로 가기',
+    notLoadedText:
+      '네트워크 연결을 확인하고 다시 시도하세요. 콘솔이 업데이트되었다면 페이지를 다시 불러오세요.',
     crashedTitle: '콘솔이 여기서 멈췄습니다',
     crashedText: '페이지를 다시 불러오세요. 계속 반복되면 아래 내용을 운영자에게 알려 주세요.',
     reload: '페이지 다시 불러오기',
@@ -64,6 +66,8 @@ export const ko: Messages = {
 
   problem: {
     title: '불러올 수 없습니다',
+    intercepted: (status) =>
+      `브라우저와 control 사이의 게이트웨이나 방화벽이 ${status} 상태로 응답했습니다. 다시 시도하거나, 그 운영자에게 문의하세요.`,
     waitSeconds: (seconds) => `${seconds}초 뒤에 다시 시도하세요.`,
   },
   problems: {

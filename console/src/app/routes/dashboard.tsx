@@ -1,5 +1,6 @@
 import { useQuery } from '@tanstack/react-query';
 
+import { AwaitedChart } from '@/components/chart/awaited-chart';
 import { Page } from '@/components/ui/page';
 import { accessKeysQuery } from '@/features/access-keys/api';
 import { keyName } from '@/features/access-keys/key-name';
@@ -12,6 +13,9 @@ import { Freshness } from '@/features/usage/freshness';
 import { useFilters } from '@/features/usage/use-filters';
 import { UserPicker } from '@/features/users/user-picker';
 import { useMessages } from '@/messages/messages';
+
+// On its way while the numbers are; whoever shows a chart says what went wrong.
+AwaitedChart.ahead().catch(() => {});
 
 export function DashboardRoute() {
   const { dashboard } = useMessages();

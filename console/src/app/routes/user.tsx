@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useParams } from 'react-router';
 
 import type { User } from '@/api/schema';
+import { later } from '@/components/later';
 import { Page } from '@/components/ui/page';
 import { Problem } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
@@ -9,7 +10,6 @@ import { AccessKeys } from '@/features/access-keys/access-keys';
 import { accessKeysQuery } from '@/features/access-keys/api';
 import { keyName } from '@/features/access-keys/key-name';
 import { UserChanges } from '@/features/audit/user-changes';
-import { BedrockKeyDialog } from '@/features/bedrock-keys/bedrock-key-dialog';
 import { Budget } from '@/features/budgets/budget';
 import { mappingsQuery } from '@/features/models/api';
 import { Routing } from '@/features/routing/routing';
@@ -17,6 +17,11 @@ import { UserUsage } from '@/features/usage/user-usage';
 import { userQuery } from '@/features/users/api';
 import { UserPage } from '@/features/users/user-page';
 import { useMessages } from '@/messages/messages';
+
+// Comes when it is opened: this page is the largest, and most who look at it register nothing.
+const BedrockKeyDialog = later(() =>
+  import('@/features/bedrock-keys/bedrock-key-dialog').then((it) => it.BedrockKeyDialog),
+);
 
 export function UserRoute() {
   const { users } = useMessages();

@@ -1,29 +1,11 @@
-import { createElement, useEffect, useState, type ComponentProps } from 'react';
-
+import { later } from '@/components/later';
 import { Skeleton } from '@/components/ui/skeleton';
 
-// Recharts is as large as everything else together: on its way while the numbers are, and
-// nothing waits for it but the charts.
-const loading = import('./time-chart');
-type Loaded = Awaited<typeof loading>;
-let loaded: Loaded | null = null;
-loading.then(
-  (it) => {
-    loaded = it;
-  },
-  () => {}, // who needs it says what went wrong
-);
-
 /**
- * A chart over time, as soon as there can be one. Not `lazy`: React shows what that has waited
- * for 300 ms later at the earliest.
+ * A chart over time, as soon as there can be one: Recharts is as large as everything else
+ * together, so only where there are charts it is loaded, and nothing waits for it but they.
  */
-export function AwaitedChart(props: ComponentProps<Loaded['TimeChart']>) {
-  const [chart, setChart] = useState<Loaded | { error: unknown } | null>(loaded);
-  useEffect(() => {
-    loading.then(setChart, (error: unknown) => setChart({ error }));
-  }, []);
-  if (!chart) return <Skeleton className="h-64" />;
-  if ('error' in chart) throw chart.error;
-  return createElement(chart.TimeChart, props);
-}
+export const AwaitedChart = later(
+  () => import('./time-chart').then((it) => it.TimeChart),
+  <Skeleton className="h-64" />,
+);

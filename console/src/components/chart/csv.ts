@@ -14,9 +14,14 @@ function field(value: CsvValue): string {
 export function download(name: string, csv: string) {
   // The mark is for Excel, which takes the file for something else without it.
   const url = URL.createObjectURL(new Blob(['\uFEFF', csv], { type: 'text/csv;charset=utf-8' }));
+  save(url, name);
+  URL.revokeObjectURL(url);
+}
+
+/** Has the browser keep what is at an address, under the name that is sent with it if none is given. */
+export function save(url: string, name = '') {
   const link = document.createElement('a');
   link.href = url;
   link.download = name;
   link.click();
-  URL.revokeObjectURL(url);
 }

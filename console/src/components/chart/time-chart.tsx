@@ -1,15 +1,5 @@
 import { useId } from 'react';
-import {
-  Area,
-  Bar,
-  BarChart,
-  AreaChart,
-  CartesianGrid,
-  ResponsiveContainer,
-  Tooltip,
-  XAxis,
-  YAxis,
-} from 'recharts';
+import { Area, Bar, BarChart, AreaChart, CartesianGrid, Tooltip, XAxis, YAxis } from 'recharts';
 
 import type { BucketType } from '@/api/schema';
 import { useFormats } from '@/formats/use-formats';
@@ -29,6 +19,7 @@ interface TimeChartProps {
 }
 
 const AXIS = { fontSize: 11, fill: 'var(--muted)' };
+const FILLING = { width: '100%', height: '100%' };
 const MARGIN = { top: 8, right: 4, bottom: 0, left: 0 };
 
 /** Stacked bars for periods, stacked areas for sums. */
@@ -97,50 +88,50 @@ export function TimeChart(props: TimeChartProps) {
   return (
     <figure>
       <div className="h-56">
-        <ResponsiveContainer width="100%" height="100%">
-          {isCumulative ? (
-            <AreaChart data={data} margin={MARGIN} title={title}>
-              {common}
-              {keys.map((key, index) => (
-                <Area
-                  key={key}
-                  dataKey={key}
-                  stackId="all"
-                  type="linear"
-                  fill={`url(#${texture(index)})`}
-                  fillOpacity={0.7}
-                  stroke={colour(index)}
-                  isAnimationActive={false}
-                />
-              ))}
-            </AreaChart>
-          ) : (
-            <BarChart
-              data={data}
-              margin={MARGIN}
-              title={title}
-              barCategoryGap="18%"
-              maxBarSize={36}
-            >
-              {common}
-              {keys.map((key, index) => (
-                <Bar
-                  key={key}
-                  dataKey={key}
-                  stackId="all"
-                  fill={`url(#${texture(index)})`}
-                  isAnimationActive={false}
-                  shape={(bar: BarShape) => (
-                    <BarPart
-                      {...bar}
-                      isRunning={bar.index === points.length - 1 && Boolean(last?.isRunning)}
-                    />
-                  )}
-                />
-              ))}
-            </BarChart>
-          )}
-        </ResponsiveContainer>
+        {isCumulative ? (
+          <AreaChart responsive style={FILLING} data={data} margin={MARGIN} title={title}>
+            {common}
+            {keys.map((key, index) => (
+              <Area
+                key={key}
+                dataKey={key}
+                stackId="all"
+                type="linear"
+                fill={`url(#${texture(index)})`}
+                fillOpacity={0.7}
+                stroke={colour(index)}
+                isAnimationActive={false}
+              />
+            ))}
+          </AreaChart>
+        ) : (
+          <BarChart
+            responsive
+            style={FILLING}
+            data={data}
+            margin={MARGIN}
+            title={title}
+            barCategoryGap="18%"
+            maxBarSize={36}
+          >
+            {common}
+            {keys.map((key, index) => (
+              <Bar
+                key={key}
+                dataKey={key}
+                stackId="all"
+                fill={`url(#${texture(index)})`}
+                isAnimationActive={false}
+                shape={(bar: BarShape) => (
+                  <BarPart
+                    {...bar}
+                    isRunning={bar.index === points.length - 1 && Boolean(last?.isRunning)}
+                  />
+                )}
+              />
+            ))}
+          </BarChart>
+        )}
       </div>
       <figcaption className="mt-3 flex flex-wrap gap-x-4 gap-y-1 text-xs text-muted">
         {keys.map((key, index) => (

@@ -30,7 +30,7 @@ export function Page({ title, text, above, aside, hasTimes = true, children }: P
       <header className="mb-5 flex flex-wrap items-start justify-between gap-x-4 gap-y-3">
         <div className="min-w-0">
           <h1 className="text-xl font-semibold tracking-tight break-words">{title}</h1>
-          {text && <p className="mt-1 max-w-2xl text-muted">{text}</p>}
+          {text && <p className="mt-1 max-w-2xl break-words text-muted">{text}</p>}
         </div>
         <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
           {hasTimes && <p className="text-xs text-muted">{state.zone(zone)}</p>}

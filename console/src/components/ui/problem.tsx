@@ -1,10 +1,11 @@
 import { TriangleAlert } from 'lucide-react';
+import { Link } from 'react-router';
 
 import { ApiError } from '@/api/client';
 import type { Messages } from '@/messages/en';
 import { useMessages } from '@/messages/messages';
 
-import { Button } from './button';
+import { Button, buttonLook } from './button';
 
 /** Codes whose message says more than the code: which field, which parameter. */
 const SPEAKS_FOR_ITSELF = new Set(['invalid_body', 'invalid_query', 'invalid_pricing']);
@@ -12,6 +13,7 @@ const SPEAKS_FOR_ITSELF = new Set(['invalid_body', 'invalid_query', 'invalid_pri
 /** What went wrong and what to do, in the language of the console. */
 export function explain(error: unknown, messages: Messages): string {
   if (!(error instanceof ApiError)) return messages.problems.unreachable;
+  if (error.code === 'intercepted') return messages.problem.intercepted(error.status);
   const sentences: string[] = [messages.problems[error.code] ?? error.message];
   if (SPEAKS_FOR_ITSELF.has(error.code)) sentences.push(error.message);
   if (error.retryAfterSeconds)
@@ -27,19 +29,26 @@ export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => vo
       <TriangleAlert aria-hidden className="mb-3 size-7 text-bad" strokeWidth={1.5} />
       <p className="font-medium">{messages.problem.title}</p>
       <p className="mt-1 max-w-md text-muted">{explain(error, messages)}</p>
-      {onRetry && (
-        <Button className="mt-4" onClick={onRetry}>
-          {messages.actions.retry}
-        </Button>
-      )}
+      <div className="mt-4 flex flex-wrap justify-center gap-2">
+        {error instanceof ApiError && error.code === 'invalid_query' && (
+          <Link to={{ search: '' }} className={buttonLook()}>
+            {messages.dashboard.clearFilters}
+          </Link>
+        )}
+        {onRetry && <Button onClick={onRetry}>{messages.actions.retry}</Button>}
+      </div>
     </div>
   );
 }
 
+const isEndOfSession = (error: unknown) =>
+  error instanceof ApiError && ['session_expired', 'not_signed_in'].includes(error.code);
+
 /** Below a form that could not be sent. */
 export function ProblemNote({ error }: { error: unknown }) {
   const messages = useMessages();
-  if (!error) return null;
+  // That a session has ended is said by what covers the page, and is over after signing in.
+  if (!error || isEndOfSession(error)) return null;
   return (
     <p role="alert" className="mt-4 rounded-md bg-bad-soft px-3 py-2 text-bad">
       {explain(error, messages)}

@@ -1,6 +1,12 @@
-import { infiniteQueryOptions, keepPreviousData, queryOptions } from '@tanstack/react-query';
+import {
+  infiniteQueryOptions,
+  keepPreviousData,
+  queryOptions,
+  useMutation,
+} from '@tanstack/react-query';
 
 import { answered, api } from '@/api/client';
+import { save } from '@/components/chart/csv';
 
 import type { Asked } from './filters';
 
@@ -48,3 +54,15 @@ export const requestsQuery = ({ query, isCurrent }: Asked) =>
     getNextPageParam: ({ next_cursor }) => next_cursor,
     ...refreshed(isCurrent),
   });
+
+/** Every request as a file. What a download is refused with nobody would see: that is met before. */
+export function useExport() {
+  return useMutation({
+    mutationFn: async ({ query }: Asked) => {
+      const request = api.GET('/admin/usage/export', { params: { query }, parseAs: 'stream' });
+      const rows = await answered(request);
+      await rows?.cancel();
+      save(`/admin/usage/export?${new URLSearchParams(query)}`);
+    },
+  });
+}

@@ -38,6 +38,11 @@ describe('ranges are whole buckets of the zone', () => {
       end_date: '2026-11-20',
     });
     expect(ask('range=custom&from=yesterday').query).toMatchObject({ start_date: '2026-11-28' });
+    // No such day.
+    expect(readFilters(new URLSearchParams('range=custom&from=2026-02-30')).from).toBeNull();
+    expect(readFilters(new URLSearchParams('range=custom&from=2028-02-29')).from).toBe(
+      '2028-02-29',
+    );
   });
 });
 

@@ -4,17 +4,17 @@ import { Link } from 'react-router';
 
 import type { RequestList } from '@/api/schema';
 import { Badge } from '@/components/ui/badge';
-import { buttonLook } from '@/components/ui/button';
+import { Button } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
 import { Empty } from '@/components/ui/empty';
 import { More } from '@/components/ui/more';
-import { Problem } from '@/components/ui/problem';
+import { Problem, ProblemNote } from '@/components/ui/problem';
 import { Skeleton } from '@/components/ui/skeleton';
 import { Table } from '@/components/ui/table';
 import { useFormats } from '@/formats/use-formats';
 import { useMessages } from '@/messages/messages';
 
-import { requestsQuery } from './api';
+import { requestsQuery, useExport } from './api';
 import type { Asked } from './filters';
 import { useLabels } from './use-labels';
 
@@ -22,22 +22,29 @@ import { useLabels } from './use-labels';
 export function Requests({ asked }: { asked: Asked }) {
   const { requests: says, pages } = useMessages();
   const query = useInfiniteQuery(requestsQuery(asked));
+  const exporting = useExport();
   const items = query.data?.pages.flatMap((page) => page.items);
   return (
     <Card
       flush
       title={says.title}
       aside={
-        <a
-          href={exportUrl(asked)}
-          download
-          className={buttonLook({ variant: 'quiet', size: 'small' })}
+        <Button
+          variant="quiet"
+          size="small"
+          disabled={exporting.isPending}
+          onClick={() => exporting.mutate(asked)}
         >
           <Download aria-hidden />
           {says.export}
-        </a>
+        </Button>
       }
     >
+      {exporting.error && (
+        <div className="px-5 pb-4">
+          <ProblemNote error={exporting.error} />
+        </div>
+      )}
       {!items ? (
         query.error ? (
           <Problem error={query.error} onRetry={() => void query.refetch()} />
@@ -131,7 +138,3 @@ function RequestTable({ requests }: { requests: OneRequest[] }) {
 
 const cached = (request: OneRequest) =>
   request.cache_read_tokens + request.cache_write_5m_tokens + request.cache_write_1h_tokens;
-
-function exportUrl({ query }: Asked): string {
-  return `/admin/usage/export?${new URLSearchParams(query)}`;
-}
