@@ -84,6 +84,32 @@ export const en = {
     waitSeconds: (seconds: number) =>
       `Try again in ${seconds} ${some(seconds, 'second', 'seconds')}.`,
   },
+  /** What can be wrong with a field, whose name goes before. */
+  mistake: {
+    inField: (name: string, wrong: string) => `${name}: ${wrong}`,
+    fields: {
+      name: 'Name',
+      description: 'Description',
+      model: 'Model',
+      expires_at: 'Expiry',
+      region: 'Region',
+      bedrock_region: 'Region',
+      monthly_budget_usd: 'Monthly budget',
+      claude_model: 'Claude model',
+      bedrock_model: 'Bedrock model',
+      bedrock_api_key: 'Bedrock API key',
+      aws_access_key_id: 'AWS access key ID',
+      aws_secret_access_key: 'AWS secret access key',
+    },
+    empty: 'must not be empty.',
+    unprintable: 'has characters that cannot be printed.',
+    notAscii: 'must be Latin letters, digits and signs without spaces.',
+    tooLong: (most: string) => `must have at most ${most} characters.`,
+    past: 'must be in the future.',
+    noRegion: 'must be the name of an AWS region, such as ap-northeast-2.',
+    noBudget: 'must be from 0.01 to 999999.99.',
+    noCents: 'must have two decimals at most.',
+  },
   problems: {
     unreachable: 'Control does not answer. Check your connection and that control is running.',
     invalid_body: 'Something in the form is not what is expected.',

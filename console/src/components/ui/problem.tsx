@@ -6,6 +6,7 @@ import type { Messages } from '@/messages/en';
 import { useMessages } from '@/messages/messages';
 
 import { Button, buttonLook } from './button';
+import { mistake } from './mistake';
 
 /** Codes whose message says more than the code: which field, which parameter. */
 const SPEAKS_FOR_ITSELF = new Set(['invalid_body', 'invalid_query', 'invalid_pricing']);
@@ -14,6 +15,8 @@ const SPEAKS_FOR_ITSELF = new Set(['invalid_body', 'invalid_query', 'invalid_pri
 export function explain(error: unknown, messages: Messages): string {
   if (!(error instanceof ApiError)) return messages.problems.unreachable;
   if (error.code === 'intercepted') return messages.problem.intercepted(error.status);
+  const ofField = error.code === 'invalid_body' ? mistake(error.message, messages) : null;
+  if (ofField) return ofField;
   const sentences: string[] = [messages.problems[error.code] ?? error.message];
   if (SPEAKS_FOR_ITSELF.has(error.code)) sentences.push(error.message);
   if (error.retryAfterSeconds)

@@ -56,3 +56,10 @@ test('another day does', async () => {
   await save();
   expect(onSubmit).toHaveBeenCalledExactlyOnceWith({ expires_at: '2100-01-01T00:00:00.000Z' });
 });
+
+test('a key cannot be made to end in the past', async () => {
+  const onSubmit = edit();
+  fireEvent.change(screen.getByLabelText('Last day'), { target: { value: '2020-01-01' } });
+  await save();
+  expect(onSubmit).not.toHaveBeenCalled();
+});

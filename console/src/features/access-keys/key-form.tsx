@@ -107,7 +107,8 @@ interface ExpiryFieldsProps {
 function ExpiryFields({ expiry, lastDay, onChange }: ExpiryFieldsProps) {
   const { keys: says } = useMessages();
   const { zone } = useFormats();
-  const tomorrow = dayOf(useNow(), zone, 1);
+  const now = useNow();
+  const [today, tomorrow] = [dayOf(now, zone), dayOf(now, zone, 1)];
   const names: Record<Expiry, string> = {
     never: says.expiryNever,
     '30': says.expiryDays(30),
@@ -128,7 +129,14 @@ function ExpiryFields({ expiry, lastDay, onChange }: ExpiryFieldsProps) {
       </Field>
       {expiry === 'custom' && (
         <Field label={says.expiryDate}>
-          <Input type="date" name="last_day" defaultValue={lastDay || tomorrow} required />
+          <Input
+            type="date"
+            name="last_day"
+            defaultValue={lastDay || tomorrow}
+            // A key that has expired already can be changed in something else.
+            min={lastDay && lastDay < today ? lastDay : today}
+            required
+          />
         </Field>
       )}
     </div>

@@ -2,6 +2,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 
 import type { User, UserBudget } from '@/api/schema';
+import { later } from '@/components/later';
 import { Badge } from '@/components/ui/badge';
 import { Button } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
@@ -14,8 +15,9 @@ import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
 
 import { budgetQuery } from './api';
-import { EditBudget } from './edit-budget';
 import { forecast } from './forecast';
+
+const EditBudget = later(() => import('./edit-budget').then((it) => it.EditBudget));
 
 /** What a user may spend on Bedrock, has spent, and will have spent. */
 export function Budget({ user }: { user: User }) {
