@@ -7,8 +7,16 @@ import { useMessages } from '@/messages/messages';
 
 import { Button } from './button';
 
-/** Who gets the focus back: what has it now, or the button of the menu that it is in. */
+const openers = new WeakMap<Element, HTMLElement>();
+
+/**
+ * Who gets the focus back: what has it now, or the button of the menu that it is in. A dialog
+ * that follows another, which is about to close, gives it to who opened that.
+ */
 function findOpener(): HTMLElement | null {
+  const open = document.querySelector('[role=dialog]');
+  const first = open && openers.get(open);
+  if (first) return first;
   const active = document.activeElement;
   const button = active?.closest('[role=menu]')?.getAttribute('aria-labelledby');
   if (button) return document.getElementById(button);
@@ -58,6 +66,9 @@ export function Dialog({
       <Radix.Portal>
         <div data-covers className="fixed inset-0 z-40 bg-black/45" />
         <Radix.Content
+          ref={(content) => {
+            if (content && opener) openers.set(content, opener);
+          }}
           onOpenAutoFocus={focusFirstField}
           onPointerDownOutside={stay}
           onEscapeKeyDown={stay}

@@ -116,3 +116,15 @@ test('a new key stays until it is said to be copied', async () => {
   expect(screen.queryByText('ak_shown_once')).toBeNull();
   expect(asksBeforeLeaving()).toBe(false);
 });
+
+test('afterwards the page is as it was', async () => {
+  open();
+  await issue();
+  control.answer();
+  await screen.findByText('ak_shown_once');
+  await press('I have copied it');
+  await vi.waitFor(() =>
+    expect(document.activeElement).toBe(screen.getByRole('button', { name: 'Issue a key' })),
+  );
+  expect(document.body.style.pointerEvents).toBe('');
+});
