@@ -2,6 +2,7 @@ import { KeyRound, Pencil, Plus, RotateCw, ShieldCheck, Trash2 } from 'lucide-re
 import { useState, type ReactNode } from 'react';
 
 import type { AccessKeyWithCircuit, User } from '@/api/schema';
+import { later } from '@/components/later';
 import { Badge, type Tone } from '@/components/ui/badge';
 import { Button } from '@/components/ui/button';
 import { Card } from '@/components/ui/card';
@@ -13,11 +14,13 @@ import { useNow } from '@/formats/use-now';
 import { useMessages } from '@/messages/messages';
 
 import { CircuitState } from './circuit-state';
-import { EditKey, IssueKey } from './issue-key';
 import { keyName } from './key-name';
 import { RevokeKey } from './revoke-key';
-import { RotateKey } from './rotate-key';
 import { statusOf } from './status';
+
+const IssueKey = later(() => import('./issue-key').then((it) => it.IssueKey));
+const EditKey = later(() => import('./issue-key').then((it) => it.EditKey));
+const RotateKey = later(() => import('./rotate-key').then((it) => it.RotateKey));
 
 /** What is asked about one key in a dialog. */
 type KeyQuestion = 'edit' | 'rotate' | 'revoke' | 'credential';

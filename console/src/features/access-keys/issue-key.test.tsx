@@ -3,7 +3,7 @@ import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { fireEvent, render, screen } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { useState } from 'react';
-import { expect, test, vi } from 'vitest';
+import { beforeAll, expect, test, vi } from 'vitest';
 
 import type { AccessKeyWithCircuit, ConsoleSettings, User } from '@/api/schema';
 import { KeptProvider } from '@/components/ui/kept';
@@ -14,6 +14,9 @@ import { en } from '@/messages/en';
 import { MessagesProvider } from '@/messages/messages';
 
 import { AccessKeys } from './access-keys';
+
+// Dialogs are loaded when they are opened.
+beforeAll(() => Promise.all([import('./issue-key'), import('./rotate-key')]));
 
 // Before the client is made, which keeps the `fetch` that it finds.
 const control = vi.hoisted(() => {
@@ -63,7 +66,7 @@ function open() {
   );
 }
 
-const press = (name: string) => userEvent.click(screen.getByRole('button', { name }));
+const press = async (name: string) => userEvent.click(await screen.findByRole('button', { name }));
 const asksBeforeLeaving = () =>
   !window.dispatchEvent(new Event('beforeunload', { cancelable: true }));
 
