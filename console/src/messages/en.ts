@@ -672,8 +672,8 @@ export const en = {
       `In force on ${inForce} of ${connected} ${some(connected, 'proxy', 'proxies')}…`,
     done: (connected: number) =>
       `In force on ${connected} of ${connected} ${some(connected, 'proxy', 'proxies')}.`,
-    silent: (connected: number, silent: number) =>
-      `In force on ${connected} of ${connected + silent} proxies. ${silent} silent ${some(silent, 'proxy', 'proxies')} may still answer by what ${some(silent, 'it', 'they')} knew before.`,
+    silent: (silent: number) =>
+      `${silent} silent ${some(silent, 'proxy', 'proxies')}, if still running, may answer by what ${some(silent, 'it', 'they')} knew before.`,
     noProxies: 'No proxy is connected; it is in force once one is.',
     unknown: 'Changed. Control cannot be asked just now where it is in force.',
     slow: 'Some proxies have not confirmed yet.',

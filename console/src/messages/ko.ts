@@ -632,8 +632,8 @@ export const ko: Messages = {
     label: '적용 중인 변경',
     waiting: (inForce, connected) => `프록시 ${connected}개 중 ${inForce}개에 적용됨…`,
     done: (connected) => `프록시 ${connected}개 모두에 적용되었습니다.`,
-    silent: (connected, silent) =>
-      `프록시 ${connected + silent}개 중 ${connected}개에 적용되었습니다. 소식이 없는 프록시 ${silent}개는 이전에 받은 내용으로 계속 응답할 수 있습니다.`,
+    silent: (silent) =>
+      `소식이 없는 프록시 ${silent}개가 아직 실행 중이라면 이전에 받은 내용으로 응답할 수 있습니다.`,
     noProxies: '연결된 프록시가 없습니다. 연결되면 적용됩니다.',
     unknown: '변경되었습니다. 어디에 적용되었는지 지금은 control에 물어볼 수 없습니다.',
     slow: '아직 확인하지 않은 프록시가 있습니다.',

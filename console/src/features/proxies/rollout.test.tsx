@@ -58,8 +58,9 @@ test('a proxy that is cut off is told of, and nothing is green', async () => {
   control.proxies = { ...connected, items: [...connected.items, cutOff] };
   show();
   act(() => announce(10));
-  const note = await screen.findByText(en.rollout.silent(1, 1));
-  expect(note.textContent).toMatch(/^In force on 1 of 2 proxies\. 1 silent proxy/);
+  const note = await screen.findByText(en.rollout.silent(1));
+  expect(note.textContent).toMatch(/^1 silent proxy, if still running,/);
+  expect(screen.getByText(en.rollout.done(1))).toBeDefined();
   expect(screen.getByRole('link', { name: 'See proxies' })).toBeDefined();
   expect(document.querySelector('.text-good')).toBeNull();
 });

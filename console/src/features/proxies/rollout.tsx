@@ -75,6 +75,12 @@ function Progress({ change, onShown }: ProgressProps) {
       />
       <p>
         <span>{isUnknown ? rollout.unknown : said()}</span>
+        {isDone && silent > 0 && (
+          <>
+            {' '}
+            <span>{rollout.silent(silent)}</span>
+          </>
+        )}
         {isDoubtful && !isUnknown && (
           <>
             {' '}
@@ -91,7 +97,6 @@ function Progress({ change, onShown }: ProgressProps) {
   function said(): string {
     const { inForce, connected } = state;
     if (!isDone) return rollout.waiting(inForce, connected);
-    if (silent > 0) return rollout.silent(connected, silent);
     return connected > 0 ? rollout.done(connected) : rollout.noProxies;
   }
 }
