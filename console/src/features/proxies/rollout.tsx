@@ -15,7 +15,7 @@ import { inForce } from './in-force';
 const SLOW_MS = 10_000;
 const SHOWN_MS = 5_000;
 /** What somebody may have to do something about is shown for longer. */
-const SILENT_SHOWN_MS = 30_000;
+const SILENT_SHOWN_MS = 10_000;
 
 export function Rollout() {
   const { rollout } = useMessages();
