@@ -178,7 +178,9 @@ pub fn user(user: &User) -> Value {
 /// The same with how many of the user's access keys have a credential for Bedrock.
 pub fn user_with(of: &User, bedrock_keys: i64) -> Value {
     let mut value = user(of);
-    value["bedrock_keys"] = bedrock_keys.into();
+    if let Some(members) = value.as_object_mut() {
+        members.insert("bedrock_keys".to_owned(), bedrock_keys.into());
+    }
     value
 }
 
