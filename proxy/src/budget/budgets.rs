@@ -181,22 +181,26 @@ impl Budgets {
 
     /// Control has said that a usage event is counted, or never will be.
     pub fn settled(&self, event_id: &Bytes) {
-        let settled = self.settling().remove(event_id);
-        if let Some(Settling { user_id, cost }) = settled
-            && let Some(mut account) = self.accounts.get_mut(&user_id)
-        {
+        self.ends(event_id, |account, cost| {
             account.settling = account.settling.saturating_sub(cost);
-        }
+        });
     }
 
     /// A usage event was given up, because control is away for too long. It is spent
     /// nevertheless, until control is back and tells what it knows.
     pub fn given_up(&self, event_id: &Bytes) {
-        let given_up = self.settling().remove(event_id);
-        if let Some(Settling { user_id, cost }) = given_up
+        self.ends(event_id, |account, cost| {
+            account.undeliverable = account.undeliverable.saturating_add(cost);
+        });
+    }
+
+    /// Nobody waits for a usage event any more; what it cost is settled so.
+    fn ends(&self, event_id: &Bytes, settle: impl FnOnce(&mut Account, u64)) {
+        let ended = self.settling().remove(event_id);
+        if let Some(Settling { user_id, cost }) = ended
             && let Some(mut account) = self.accounts.get_mut(&user_id)
         {
-            account.undeliverable = account.undeliverable.saturating_add(cost);
+            settle(&mut account, cost);
         }
     }
 
